@@ -1,0 +1,3 @@
+"""Alyx: a backend from two YAML files."""
+
+__version__ = "0.1.0"

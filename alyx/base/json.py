@@ -1,0 +1,100 @@
+"""JSON at the door: strict reading, fast writing.
+
+Strict means what contract §3 and hard-parts call for: duplicate keys, NaN and Infinity, integers beyond 64 bit, NUL and lone
+surrogates, and nesting beyond a limit are refused, so that both engines store the same value.
+"""
+
+from __future__ import annotations
+
+import json as _json
+from typing import Any, NoReturn
+
+import orjson
+
+INT_MIN = -(2**63)
+INT_MAX = 2**63 - 1
+
+
+class InvalidJSON(ValueError):
+    """The text is not JSON as Alyx takes it; the message says why in one sentence, without quoting the input."""
+
+
+def dumps(value: object) -> bytes:
+    """Compact UTF-8 JSON. Keys keep their order."""
+    return orjson.dumps(value)
+
+
+def loads(text: bytes | str) -> Any:
+    """Read JSON that we wrote ourselves; no checks beyond the syntax."""
+    return orjson.loads(text)
+
+
+def parse(text: bytes, *, max_depth: int = 32) -> Any:
+    """Read JSON that came from outside.
+
+    Raises InvalidJSON for bad syntax or UTF-8, duplicate keys, NaN or Infinity, integers beyond 64 bit, lone surrogates, and
+    nesting beyond max_depth. NUL is left to the validation of values, which can name the field.
+    """
+    if _depth(text) > max_depth:
+        raise InvalidJSON(f"nested deeper than {max_depth} levels")
+    try:
+        return _json.loads(
+            text.decode("utf-8"),
+            object_pairs_hook=_pairs,
+            parse_constant=_constant,
+            parse_int=_integer,
+            parse_float=_float,
+        )
+    except UnicodeDecodeError:
+        raise InvalidJSON("not valid UTF-8") from None
+    except InvalidJSON:
+        raise
+    except ValueError as error:
+        position = f" at character {error.pos}" if isinstance(error, _json.JSONDecodeError) else ""
+        raise InvalidJSON(f"not valid JSON{position}") from None
+
+
+def _depth(text: bytes) -> int:
+    """The deepest nesting, found in one pass over the brackets outside strings, so that no parser recurses first."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in (0x5B, 0x7B):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in (0x5D, 0x7D):
+            depth -= 1
+    return deepest
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise InvalidJSON("an object has the same key twice")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise InvalidJSON(f"{name} is not a JSON number")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or not INT_MIN <= (value := int(digits)) <= INT_MAX:
+        raise InvalidJSON("an integer is beyond 64 bit")
+    return value
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise InvalidJSON("a number is beyond the range of a double")
+    return value

@@ -1,0 +1,163 @@
+"""schema -> SQLAlchemy tables: the one place that says how a field is stored.
+
+Used by migrations for DDL and by records and rules for statements. Tables are plain on purpose (contract §7): uuid, timestamp,
+date, decimal and json are text in the API's form, bool is 0 or 1, so other tools can read and write them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
+
+from alyx.base import json
+from alyx.schema import model
+from alyx.schema.model import Collection, Field, Schema, Type
+
+_SQLITE_TYPES: dict[Type, type[TypeEngine[Any]]] = {
+    Type.INT: sa.INTEGER,
+    Type.BOOL: sa.INTEGER,
+    Type.FLOAT: sa.REAL,
+    Type.BLOB: sa.BLOB,
+}
+
+
+def build(schema: Schema) -> sa.MetaData:
+    """All tables of a schema, with keys, foreign keys and indexes; `metadata.tables[collection]` is a collection's table."""
+    metadata = sa.MetaData()
+    for collection in schema.collections.values():
+        _table(metadata, collection)
+    return metadata
+
+
+def column_type(field: Field) -> type[TypeEngine[Any]]:
+    """The SQL type that holds a field on SQLite (STRICT tables: INTEGER, REAL, TEXT or BLOB)."""
+    return _SQLITE_TYPES.get(field.value_type, sa.TEXT)
+
+
+def stores_json(field: Field) -> bool:
+    """Whether the column holds JSON text: a json field, or a select with several values."""
+    return field.type is Type.JSON or field.is_list
+
+
+def exact_order(column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    """A decimal's text as a scaled integer: `10.50` -> 1050, so that order and equality are exact (text would sort '9.5' last).
+
+    Canonical text always has exactly `scale` decimals, hence dropping the point is multiplying by 10^scale.
+    """
+    return sa.cast(sa.func.replace(column, ".", "", type_=sa.TEXT()), sa.INTEGER())
+
+
+def _table(metadata: sa.MetaData, collection: Collection) -> sa.Table:
+    table = sa.Table(
+        collection.name,
+        metadata,
+        *(_column(field) for field in collection.fields.values()),
+        *(
+            sa.ForeignKeyConstraint(
+                [field.name],
+                [f"{field.reference.collection}.{field.reference.field}"],
+                ondelete=field.reference.on_delete.upper(),
+            )
+            for field in collection.fields.values()
+            if field.reference
+        ),
+        quote=True,
+        sqlite_strict=True,
+        sqlite_autoincrement=collection.key.value_type is Type.INT and not collection.key.reference,
+    )
+    for index in indexes(collection):
+        _index(table, collection, index)
+    return table
+
+
+def _column(field: Field) -> sa.Column[Any]:
+    checks = []
+    name = sa.sql.quoted_name(field.name, quote=True)
+    if stores_json(field):
+        checks.append(sa.CheckConstraint(f'json_valid("{field.name}")'))
+    if field.value_type is Type.BOOL:
+        checks.append(sa.CheckConstraint(f'"{field.name}" IN (0, 1)'))
+    return sa.Column(
+        name,
+        column_type(field),
+        *checks,
+        primary_key=field.primary,
+        nullable=field.nullable and not field.primary,
+        server_default=_server_default(field),
+    )
+
+
+def _server_default(field: Field) -> sa.TextClause | str | None:
+    """A literal default as DDL, so that other tools' inserts get it too; `auto` and `now` are the server's alone."""
+    value = field.default
+    if value is model.MISSING or value is model.AUTO or value is model.NOW or value is None:
+        return None
+    literal = stored(field, value)
+    return literal if isinstance(literal, str) else sa.text(sql_literal(literal))
+
+
+def indexes(collection: Collection) -> list[model.Index]:
+    """Every index of a collection, declared or implied: `unique`, `index`, and each foreign key (contract §1, hard-parts §3)."""
+    found = list(collection.indexes)
+    led = {index.fields[0] for index in found}
+    for field in collection.fields.values():
+        if field.primary:
+            continue
+        if field.unique:
+            found.append(model.Index(index_name("uq", collection.name, field.name), (field.name,), unique=True))
+        elif field.index or (field.reference and field.name not in led):
+            found.append(model.Index(index_name("idx", collection.name, field.name), (field.name,)))
+    return found
+
+
+def index_name(prefix: str, collection: str, field: str) -> str:
+    """The name of an implied index, at most 63 bytes (PostgreSQL's limit): a long one is cut and ends in a hash of the whole."""
+    name = f"{prefix}_{collection}_{field}"
+    return name if len(name) <= 63 else f"{name[:54]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def index_columns(collection: Collection, index: model.Index) -> tuple[str, ...]:
+    """The columns of an index as built: a non-unique one also carries the primary key.
+
+    Every list ends its order with the key, and with the key in the index SQLite needs no temporary B-tree for it.
+    """
+    key = collection.key.name
+    return index.fields if index.unique or key in index.fields else (*index.fields, key)
+
+
+def _index(table: sa.Table, collection: Collection, index: model.Index) -> None:
+    columns: list[sa.ColumnElement[Any]] = []
+    for name in index_columns(collection, index):
+        column: sa.ColumnElement[Any] = table.c[name]
+        if collection.fields[name].value_type is Type.DECIMAL:
+            column = exact_order(column)
+        columns.append(column.desc() if index.order == "desc" else column)
+    sa.Index(sa.sql.quoted_name(index.name, quote=True), *columns, unique=index.unique)
+
+
+def stored(field: Field, value: Any) -> Any:
+    """A value in the API's form -> what the SQLite column holds. The value must be valid already."""
+    if value is None:
+        return None
+    if stores_json(field):
+        return json.dumps(value).decode()
+    if field.value_type is Type.BOOL:
+        return int(value)
+    if field.value_type is Type.BLOB:
+        return base64.b64decode(value)
+    if field.value_type is Type.FLOAT:
+        return float(value)
+    return value
+
+
+def sql_literal(value: str | int | float | bytes) -> str:
+    """A stored value as SQL text, for DDL only, where nothing can be bound; everywhere else values are bound."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, bytes):
+        return f"X'{value.hex()}'"
+    return repr(value)

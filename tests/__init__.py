@@ -1,0 +1,1 @@
+"""The promises of Alyx, one folder for each part."""

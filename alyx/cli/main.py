@@ -32,18 +32,15 @@ COMMANDS = {
 class Root(Commands):
     """The top-level group; all ways out of the program pass through its `main`."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> NoReturn:  # type: ignore[override]  # it never returns, whatever `standalone_mode` says
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> NoReturn:
         """Run and leave the process: 0 done, 1 failed, 2 misuse of the command line, 130 interrupted (contract §8)."""
         extra.pop("standalone_mode", None)
         words = list(sys.argv[1:] if args is None else args)
         try:
-            super().main(args=words, prog_name=prog_name or "alyx", standalone_mode=False, **extra)
-        except click.exceptions.Exit as left:
-            code = left.exit_code
+            left = super().main(args=words, prog_name=prog_name or "alyx", standalone_mode=False, **extra)
+            code = left if isinstance(left, int) else 0
         except BaseException as error:
             code = failure.report(error, as_json="--json" in words, debug="--debug" in words)
-        else:
-            code = 0
         sys.exit(code)
 
 

@@ -1,0 +1,209 @@
+"""The SQLite engine: one object through which everything above reads and writes.
+
+Built by `app`, used by records and auth. It joins reader, writer and upkeep, and decides nothing about what they run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from alyx.base import clock
+from alyx.database.sqlite import backup, internal, plans, upkeep
+from alyx.database.sqlite.connection import MEMORY, CannotOpen, Patience, Synchronous, connect
+from alyx.database.sqlite.reader import HEAVY, LoopReader, ReaderPool
+from alyx.database.sqlite.writer import PAGE, RESTART_PAGES, Writer
+from alyx.database.work import DatabaseError, Work
+
+T = TypeVar("T")
+
+_log = logging.getLogger("alyx.database")
+
+ANSWERS_KEPT = 86_400.0
+"""Seconds that the answer to an Idempotency-Key is kept (contract §3)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run the database.
+
+    path: the file; its folder must exist. synchronous: `full` has every acknowledged write on disk, `normal` may lose the last
+    ones when the machine (not the process) dies. statement_timeout: seconds for a read on a thread, its wait included.
+    retention: seconds that the change log keeps a line, which is also when an erased value leaves the file.
+    upkeep: seconds between two rounds of that. vfs: SQLite's virtual file system, for tests.
+    """
+
+    path: str
+    synchronous: Synchronous = "full"
+    statement_timeout: float = 5.0
+    retention: float = 86_400.0
+    upkeep: float = 60.0
+    readers: int = 4
+    waiting_reads: int = 256
+    vfs: str | None = None
+
+
+class Engine:
+    """A database that is open. `read` and `write` are called on the event loop that called `start`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._loop_reader: LoopReader | None = None
+        self._pool: ReaderPool | None = None
+        self._writer: Writer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    def open(cls, settings: Settings) -> Engine:
+        """Check that the file can be used and bring Alyx's own tables up to date; starts nothing. Raises CannotOpen."""
+        if settings.path == MEMORY:
+            raise CannotOpen("the engine needs a file: its connections would each see a memory of their own")
+        engine = cls(settings)
+        connection = engine._connect(Patience(5.0))
+        try:
+            internal.upgrade(connection)
+        finally:
+            connection.close(True)
+        return engine
+
+    async def start(self) -> None:
+        """Start the threads and the upkeep on the running event loop."""
+        loop = asyncio.get_running_loop()
+        self._writer = Writer(self._connect, loop)
+        self._loop_reader = LoopReader(self._connect_reader(0))
+        self._pool = ReaderPool(
+            lambda: self._connect_reader(5.0),
+            loop,
+            self.settings.statement_timeout,
+            self.settings.readers,
+            self.settings.waiting_reads,
+        )
+        self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._watch_log())]
+
+    async def stop(self) -> None:
+        """Finish what is queued, checkpoint, close. Reads and writes that come later raise Unavailable."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.stop)
+        if self._loop_reader is not None:
+            self._loop_reader.close()
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.stop)  # the last to close, so that its close leaves no log behind
+
+    async def read(self, work: Callable[[], Work[T]]) -> T:
+        """Run work in one read transaction.
+
+        Light work runs at once on the loop's own connection; other work, from its beginning, on a thread. Raises what the work
+        raises, Timeout, Overloaded or Unavailable.
+        """
+        result = self._loop_reader.attempt(work)  # type: ignore[union-attr]  # started; a check here would be on the hot path
+        if result is HEAVY:
+            return await self._pool.submit(work)  # type: ignore[union-attr]
+        return result
+
+    async def write(self, work: Callable[[], Work[T]]) -> T:
+        """Run work in a savepoint on the writer's thread; returns when its commit is on disk.
+
+        `work` may be called more than once, so it must keep nothing outside the generator. Raises what the work raises (then
+        nothing of it stands), Overloaded or Unavailable. If the caller is cancelled, the work is made whole or not at all.
+        """
+        return await self._writer.submit(work)  # type: ignore[union-attr]
+
+    def forget(self) -> None:
+        """Drop what was learnt about query plans: the schema has changed."""
+        if self._loop_reader is not None:
+            self._loop_reader.plans.forget()
+
+    def scans(self, sql: str) -> list[str]:
+        """Lines of the query plan in which a whole table or index is read, such as `SCAN posts`; for hints in the log."""
+        connection = self._connect_reader(1.0)
+        try:
+            return plans.scans(connection, sql)
+        finally:
+            connection.close(True)
+
+    def health(self) -> dict[str, Any]:
+        """`status` is `healthy` or `degraded`; then `reason` says why writes fail or the log grows."""
+        found: dict[str, Any] = {"status": "healthy"}
+        writer = self._writer
+        if writer is None:
+            return {"status": "degraded", "reason": "not started"}
+        if writer.trouble is not None:
+            found = {"status": "degraded", "reason": writer.trouble}
+        elif writer.wal_pages > 4 * RESTART_PAGES:
+            found = {"status": "degraded", "reason": "the write-ahead log grows: a long read keeps it from being restarted"}
+        return found
+
+    def counters(self) -> dict[str, int]:
+        """Figures for metrics; all but queue depths and wal_bytes only ever grow."""
+        writer, reader, pool = self._writer, self._loop_reader, self._pool
+        if writer is None or reader is None or pool is None:
+            return {}
+        return {
+            "writes": writer.writes,
+            "groups": writer.groups,
+            "largest_group": writer.largest_group,
+            "lost_groups": writer.lost_groups,
+            "write_queue": writer.depth(),
+            "loop_reads": reader.reads,
+            "interrupted_reads": reader.interrupted,
+            "heavy_reads": pool.reads,
+            "read_queue": pool.depth(),
+            "wal_bytes": writer.wal_pages * PAGE,
+        }
+
+    async def backup(self, path: str | Path) -> None:
+        """Write the database as it is now to `path`, which must not exist yet. Raises CannotOpen."""
+        await asyncio.to_thread(backup.copy, self.settings.path, path)
+
+    async def trim(self) -> int:
+        """Remove lines of the change log that are older than the retention; how many went."""
+        before = int((clock.seconds() - self.settings.retention) * 1000)
+        total = 0
+        while removed := await self.write(lambda: upkeep.trim(before)):
+            total += removed
+        return total
+
+    async def expire(self) -> int:
+        """Remove stored answers that are older than a day; how many went."""
+        before = int((clock.seconds() - ANSWERS_KEPT) * 1000)
+        total = 0
+        while removed := await self.write(lambda: upkeep.expire(before)):
+            total += removed
+        return total
+
+    async def _keep_up(self) -> None:
+        while True:
+            try:
+                await self.trim()
+                await self.expire()
+            except DatabaseError as error:
+                _log.warning("upkeep was put off: %s", error)
+            await asyncio.sleep(self.settings.upkeep)
+
+    async def _watch_log(self) -> None:
+        """Look after a log that has grown while nobody writes, and find out whether a trouble is over."""
+        while True:
+            await asyncio.sleep(1.0)
+            writer = self._writer
+            if writer is not None and (writer.trouble is not None or writer.wal_pages >= RESTART_PAGES):
+                writer.tend()
+
+    def _connect(self, patience: Patience) -> apsw.Connection:
+        settings = self.settings
+        return connect(settings.path, synchronous=settings.synchronous, patience=patience, vfs=settings.vfs)
+
+    def _connect_reader(self, wait: float) -> apsw.Connection:
+        return connect(self.settings.path, readonly=True, wait=wait, vfs=self.settings.vfs)

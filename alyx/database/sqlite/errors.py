@@ -1,0 +1,77 @@
+"""apsw's errors -> those of database/work.py. Used by reader and writer, and by whoever holds a connection of its own."""
+
+from __future__ import annotations
+
+import re
+
+import apsw
+
+from alyx.database.work import (
+    ConstraintViolation,
+    DatabaseError,
+    ForeignKeyViolation,
+    Overloaded,
+    Timeout,
+    Unavailable,
+    UniqueViolation,
+)
+
+_UNIQUE = "UNIQUE constraint failed: "
+_FOREIGN_KEY = "FOREIGN KEY constraint failed"
+
+_UNUSABLE = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.NoMemError,
+    apsw.ProtocolError,
+)
+"""What no statement is to blame for: the disk, the file or the machine."""
+
+
+def translate(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
+    """The error in the words of database/work.py.
+
+    `connection` is where it happened: an index over expressions is named by SQLite, not by its columns, and is looked up.
+    A constraint by RESTRICT is raised as a trigger's, hence the look at the text.
+    """
+    text = str(error)
+    if isinstance(error, apsw.ConstraintError):
+        if text.startswith(_UNIQUE):
+            return _unique(text[len(_UNIQUE) :], connection)
+        if text == _FOREIGN_KEY:
+            return ForeignKeyViolation(text)
+        return ConstraintViolation(text)
+    if isinstance(error, apsw.InterruptError):
+        return Timeout("the statement took too long")
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return Overloaded("another process holds the database")
+    if isinstance(error, _UNUSABLE):
+        return Unavailable(text)
+    return DatabaseError(text)
+
+
+def _unique(failed: str, connection: apsw.Connection) -> UniqueViolation:
+    """From `posts.a, posts.b` or `index 'name'`. Names are checked by the schema, so they hold no dot, comma or quote."""
+    if failed.startswith("index '"):
+        return _unique_index(failed[7:-1], connection)
+    columns = [part.partition(".") for part in failed.split(", ")]
+    return UniqueViolation(columns[0][0], tuple(column for _, _, column in columns))
+
+
+def _unique_index(name: str, connection: apsw.Connection) -> UniqueViolation:
+    try:
+        row = connection.execute("SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (name,)).fetchone()
+        if row is None:
+            return UniqueViolation("", ())
+        table, sql = row
+        known = {column for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+    except apsw.Error:
+        return UniqueViolation("", ())
+    # The columns are those quoted names of the index's text, after ON, that the table has.
+    quoted = re.findall(r'"([^"]+)"|\b([a-z][a-z0-9_]*)\b', sql.partition("(")[2])
+    names = dict.fromkeys(one or other for one, other in quoted if (one or other) in known)
+    return UniqueViolation(table, tuple(names))

@@ -1,0 +1,105 @@
+"""Which statements may run on the event loop: SQLite's own query plan is the judge, remembered for each SQL text.
+
+Owned by the loop's reader. It never runs the statement itself.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apsw
+
+_KEPT = 5_000
+"""SQL texts remembered; beyond that all are forgotten, which costs one EXPLAIN each."""
+_FIRST_PENALTY = 2.0
+_LONGEST_PENALTY = 300.0
+"""Seconds that a text stays off the loop after it was interrupted there, doubled each time."""
+
+_HARMLESS = re.compile(r"SCAN (?:\d+ )?CONSTANT ROWS?$|SCAN \S+ VIRTUAL TABLE INDEX")
+_BUILT = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (\S+)")
+_SCANNED = re.compile(r"SCAN (\S+)")
+_LIMIT = re.compile(r"\bLIMIT\b", re.IGNORECASE)
+
+
+class Plans:
+    """Verdicts on SQL texts. All calls come from the event loop's thread."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.until: dict[str, float] = {}
+        """SQL text -> 0.0 for the loop, infinity for threads, else the monotonic second up to which it goes to threads.
+
+        Public because the reader's hot path looks here itself before it calls `admits`.
+        """
+        self._penalties: dict[str, float] = {}
+
+    def admits(self, sql: str, params: Sequence[Any]) -> bool:
+        """Whether a statement that the planner calls light may run on the loop; asks SQLite once for each text."""
+        until = self.until.get(sql)
+        if until is None:
+            if len(self.until) >= _KEPT:
+                self.forget()
+            until = 0.0 if bound(self._connection, sql, params) else float("inf")
+            self.until[sql] = until
+        elif until and time.monotonic() >= until:
+            until = self.until[sql] = 0.0
+        return not until
+
+    def punish(self, sql: str) -> None:
+        """Keep a text off the loop for a while: it ran out of its budget there."""
+        penalty = min(self._penalties.get(sql, _FIRST_PENALTY / 2) * 2, _LONGEST_PENALTY)
+        self._penalties[sql] = penalty
+        self.until[sql] = time.monotonic() + penalty
+
+    def forget(self) -> None:
+        """Drop every verdict: the schema has changed, and with it the plans."""
+        self.until.clear()
+        self._penalties.clear()
+
+
+def bound(connection: apsw.Connection, sql: str, params: Sequence[Any]) -> bool:
+    """Whether the plan is bound by indexes.
+
+    One scan of a table or index in the outermost loop passes if the text has a LIMIT and nothing is sorted, for it ends when
+    the page is full; a sort passes if what it sorts was found by an index. Both can still be long for some values, and then
+    the progress handler ends them. Any other scan, and an index made on the fly, belong to a thread.
+    """
+    try:
+        plan = list(connection.execute("EXPLAIN QUERY PLAN " + sql, params))
+    except apsw.Error:
+        return True  # the statement itself will raise the same, at once
+    built = {match[1]: identity for identity, _, _, detail in plan if (match := _BUILT.match(detail))}
+    scanned = sorts = 0
+    for _, parent, _, detail in plan:
+        if "AUTOMATIC" in detail or "BLOOM FILTER" in detail:
+            return False
+        if detail.startswith("USE TEMP B-TREE"):
+            sorts += 1
+        elif detail.startswith("SCAN") and not _HARMLESS.match(detail) and _SCANNED.match(detail)[1] not in built:  # type: ignore[index]  # a line that starts with SCAN names something
+            if parent and parent not in built.values():
+                return False
+            scanned += 1
+    return scanned == 0 or (scanned == 1 and sorts == 0 and _LIMIT.search(sql) is not None)
+
+
+def scans(connection: apsw.Connection, sql: str) -> list[str]:
+    """The lines of the plan in which a whole table or index is read, such as `SCAN posts`; for hints. Runs nothing."""
+    import apsw.ext  # only here: it costs start-up time
+
+    info = apsw.ext.query_info(connection, sql, explain_query_plan=True)
+    return [
+        line
+        for line in _lines(info.query_plan)
+        if line.startswith("SCAN") and not _HARMLESS.match(line) and "(subquery" not in line
+    ]
+
+
+def _lines(plan: Any) -> Iterator[str]:
+    if plan is None:
+        return
+    yield plan.detail
+    for child in plan.sub or ():
+        yield from _lines(child)

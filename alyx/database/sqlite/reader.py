@@ -1,0 +1,246 @@
+"""Reads: on the event loop's own connection while they are cheap, else on a small pool of threads.
+
+Called by the engine. A loop read pays no thread hop (2 µs instead of 100), which is only right while nobody can hold the loop:
+so the planner must call every statement light, the query plan must be bound by indexes, and a progress handler ends what
+takes longer than a millisecond; the work then starts again on a thread, and its text stays there for a while. It never writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Literal, TypeVar
+
+import apsw
+
+from alyx.database.sqlite import errors
+from alyx.database.sqlite.plans import Plans
+from alyx.database.work import Overloaded, Rows, Statement, Timeout, Unavailable, Work
+
+T = TypeVar("T")
+
+BUDGET = 0.001
+"""Seconds that one statement may hold the event loop."""
+_STEPS = 2_000
+"""Steps of SQLite's machine between two calls of a progress handler; at this distance a clock costs nothing (hard-parts §5.1)."""
+
+
+class _Elsewhere(Enum):
+    HEAVY = "heavy"
+    MOVED = "moved"
+
+
+HEAVY: Literal[_Elsewhere.HEAVY] = _Elsewhere.HEAVY
+"""The answer of LoopReader.attempt for work that belongs to a thread."""
+
+
+class LoopReader:
+    """The event loop's own connection. Everything here runs on the loop's thread, without an await."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.plans = Plans(connection)
+        self.reads = 0
+        self.interrupted = 0
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._started = 0.0
+        self._calls = 0
+        connection.set_progress_handler(self._over_budget, _STEPS)
+
+    def attempt(self, work: Callable[[], Work[T]]) -> T | Literal[_Elsewhere.HEAVY]:
+        """Run work here in one snapshot, or answer HEAVY, in which case nothing of it counts.
+
+        The first statement runs by itself: most work has only one, and opens its own snapshot. If a second is asked for, the
+        rest runs in a transaction, and starts over if the database has moved in between.
+        """
+        generator = work()
+        try:
+            statement = next(generator)
+            if not statement.light or (
+                self.plans.until.get(statement.sql) != 0.0 and not self.plans.admits(statement.sql, statement.params)
+            ):
+                return self._leave(generator)
+            self._started = time.perf_counter()
+            self._calls = 0
+            try:
+                rows = self._cursor.execute(statement.sql, statement.params).fetchall()
+            except apsw.Error as error:
+                if self._is_elsewhere(error, statement.sql):
+                    return self._leave(generator)
+                statement = generator.throw(errors.translate(error, self._connection))
+            else:
+                self.reads += 1
+                statement = generator.send(rows)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        outcome = self._together(generator, statement, self._connection.data_version())
+        if outcome is _Elsewhere.MOVED:
+            outcome = self._together(generator := work(), None, None)
+        return outcome  # type: ignore[return-value]  # MOVED comes back only where a version was given
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close(True)
+
+    def _together(
+        self, generator: Work[T], statement: Statement | None, version: int | None
+    ) -> T | Literal[_Elsewhere.HEAVY, _Elsewhere.MOVED]:
+        """Run the rest of some work in one transaction.
+
+        version: what the first statement saw. data_version() is brought up to date by a read and by nothing else, so it still
+        stands for that snapshot now, and a different one after the next read means that a commit came in between.
+        """
+        execute = self._cursor.execute
+        execute("BEGIN")
+        try:
+            statement = next(generator) if statement is None else statement
+            while True:
+                if not statement.light or not self.plans.admits(statement.sql, statement.params):
+                    return self._leave(generator)
+                self._started = time.perf_counter()
+                self._calls = 0
+                try:
+                    rows = execute(statement.sql, statement.params).fetchall()
+                except apsw.Error as error:
+                    if self._is_elsewhere(error, statement.sql):
+                        return self._leave(generator)
+                    statement = generator.throw(errors.translate(error, self._connection))
+                    continue
+                if version is not None:
+                    if self._connection.data_version() != version:
+                        generator.close()
+                        return _Elsewhere.MOVED
+                    version = None
+                self.reads += 1
+                statement = generator.send(rows)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            if self._connection.in_transaction:
+                execute("COMMIT")
+
+    def _leave(self, generator: Work[Any]) -> Literal[_Elsewhere.HEAVY]:
+        generator.close()
+        return HEAVY
+
+    def _is_elsewhere(self, error: apsw.Error, sql: str) -> bool:
+        """Whether a thread should try: out of budget, or busy (recovery after a crash), which must not be waited for here."""
+        if isinstance(error, apsw.InterruptError):
+            self.interrupted += 1
+            self.plans.punish(sql)
+            return True
+        return isinstance(error, apsw.BusyError)
+
+    def _over_budget(self) -> bool:
+        """The progress handler. Few steps in a long time mean that the thread was not running, so only steps convict early."""
+        self._calls += 1
+        elapsed = time.perf_counter() - self._started
+        return elapsed > BUDGET and (self._calls >= 4 or elapsed > 5 * BUDGET)
+
+
+class _Job:
+    __slots__ = ("asked", "future", "work")
+
+    def __init__(self, work: Callable[[], Work[Any]], future: asyncio.Future[Any]) -> None:
+        self.work = work
+        self.future = future
+        self.asked = time.monotonic()
+
+
+class ReaderPool:
+    """Threads with a connection each, for reads that may take long; each read has `limit` seconds, its wait included."""
+
+    def __init__(
+        self, connect: Callable[[], apsw.Connection], loop: asyncio.AbstractEventLoop, limit: float, size: int, waiting: int
+    ) -> None:
+        self.reads = 0
+        self._connect = connect
+        self._loop = loop
+        self._limit = limit
+        self._waiting = waiting
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._serve, name=f"alyx-read-{number}", daemon=True) for number in range(size)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, work: Callable[[], Work[T]]) -> asyncio.Future[T]:
+        """Queue work; called on the loop. Raises Overloaded when too much waits already."""
+        if self._jobs.qsize() >= self._waiting:
+            raise Overloaded("too many slow reads wait")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Job(work, future))
+        self.reads += 1
+        return future
+
+    def depth(self) -> int:
+        """How many reads wait for a thread."""
+        return self._jobs.qsize()
+
+    def stop(self) -> None:
+        """Finish what was queued and end the threads; blocks, at most for the limit of the reads that run."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        connection: apsw.Connection | None = None
+        while (job := self._jobs.get()) is not None:
+            if job.future.cancelled():
+                continue
+            result: Any = None
+            failure: BaseException | None = None
+            try:
+                connection = connection or self._connect()
+                result = _run(connection, job, job.asked + self._limit)
+            except BaseException as error:  # every failure belongs to the caller, and the thread lives on
+                failure = error
+                if isinstance(error, Unavailable) and connection is not None:
+                    connection.close(True)
+                    connection = None
+            self._loop.call_soon_threadsafe(_settle, job.future, result, failure)
+        if connection is not None:
+            connection.close(True)
+
+
+def _run(connection: apsw.Connection, job: _Job, deadline: float) -> Any:
+    """Drive one piece of work in one snapshot; a caller that has gone away ends it early."""
+
+    def too_long() -> bool:
+        return time.monotonic() > deadline or job.future.cancelled()
+
+    if too_long():
+        raise Timeout("the read waited too long for a thread")
+    connection.set_progress_handler(too_long, 10 * _STEPS)
+    generator = job.work()
+    connection.execute("BEGIN")
+    try:
+        statement = next(generator)
+        while True:
+            try:
+                rows: Rows = connection.execute(statement.sql, statement.params).fetchall()
+            except apsw.Error as error:
+                statement = generator.throw(errors.translate(error, connection))
+            else:
+                statement = generator.send(rows)
+    except StopIteration as done:
+        return done.value
+    finally:
+        generator.close()
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is not None:
+        future.set_exception(failure)
+    else:
+        future.set_result(result)

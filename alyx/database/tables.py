@@ -7,7 +7,6 @@ date, decimal and json are text in the API's form, bool is 0 or 1, so other tool
 from __future__ import annotations
 
 import base64
-import hashlib
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +14,8 @@ from sqlalchemy.types import TypeEngine
 
 from alyx.base import json
 from alyx.schema import model
+from alyx.schema.indexes import index_name as index_name
+from alyx.schema.indexes import indexes as indexes
 from alyx.schema.model import Collection, Field, Schema, Type
 
 _SQLITE_TYPES: dict[Type, type[TypeEngine[Any]]] = {
@@ -98,26 +99,6 @@ def _server_default(field: Field) -> sa.TextClause | str | None:
         return None
     literal = stored(field, value)
     return literal if isinstance(literal, str) else sa.text(sql_literal(literal))
-
-
-def indexes(collection: Collection) -> list[model.Index]:
-    """Every index of a collection, declared or implied: `unique`, `index`, and each foreign key (contract §1, hard-parts §3)."""
-    found = list(collection.indexes)
-    led = {index.fields[0] for index in found}
-    for field in collection.fields.values():
-        if field.primary:
-            continue
-        if field.unique:
-            found.append(model.Index(index_name("uq", collection.name, field.name), (field.name,), unique=True))
-        elif field.index or (field.reference and field.name not in led):
-            found.append(model.Index(index_name("idx", collection.name, field.name), (field.name,)))
-    return found
-
-
-def index_name(prefix: str, collection: str, field: str) -> str:
-    """The name of an implied index, at most 63 bytes (PostgreSQL's limit): a long one is cut and ends in a hash of the whole."""
-    name = f"{prefix}_{collection}_{field}"
-    return name if len(name) <= 63 else f"{name[:54]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def index_columns(collection: Collection, index: model.Index) -> tuple[str, ...]:

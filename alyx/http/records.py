@@ -1,0 +1,82 @@
+"""The record routes: HTTP request -> call of the record API -> HTTP response (contract §3).
+
+One function a route, nothing decided here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from alyx.http.message import Header, Request, Response
+from alyx.http.routes import Route
+from alyx.records.answer import Answer, Call
+from alyx.records.records import Records
+
+_log = logging.getLogger("alyx.audit")
+_COLLECTION = "/api/collections/{collection}"
+_DOCUMENT = "/api/collections/{collection}/{id}"
+
+
+def routes(records: Records) -> list[Route]:
+    """The routes of all collections and of batch."""
+
+    async def list_documents(request: Request, collection: str) -> Response:
+        return _response(await records.list(_call(request), collection, request.query))
+
+    async def get_document(request: Request, collection: str, key: str) -> Response:
+        return _response(await records.get(_call(request), collection, key, request.query))
+
+    async def create(request: Request, collection: str) -> Response:
+        return _response(await records.create(_call(request), collection, await request.json_body(), request.query))
+
+    async def delete(request: Request, collection: str, key: str) -> Response:
+        return _response(await records.delete(_call(request), collection, key, request.query))
+
+    async def batch(request: Request) -> Response:
+        return _response(await records.batch(_call(request), await request.json_body()))
+
+    return [
+        Route("GET", _COLLECTION, list_documents),
+        Route("POST", _COLLECTION, create),
+        Route("GET", _DOCUMENT, get_document),
+        Route("PATCH", _DOCUMENT, _change(records.update)),
+        Route("PUT", _DOCUMENT, _change(records.replace)),
+        Route("DELETE", _DOCUMENT, delete),
+        Route("POST", "/api/batch", batch),
+    ]
+
+
+def _change(
+    write: Callable[[Call, str, str, bytes, str], Awaitable[Answer]],
+) -> Callable[[Request, str, str], Awaitable[Response]]:
+    async def change(request: Request, collection: str, key: str) -> Response:
+        return _response(await write(_call(request), collection, key, await request.json_body(), request.query))
+
+    return change
+
+
+def _call(request: Request) -> Call:
+    as_admin = request.raw_header(b"alyx-as-admin") == b"true"
+    if as_admin and request.identity.is_admin:
+        _log.info("rules bypassed by an admin", extra={"user_id": request.identity.id, "request_id": request.request_id})
+    return Call(
+        request.identity,
+        "GET" if request.method == "HEAD" else request.method,
+        request.client_ip,
+        as_admin,
+        request.header(b"if-match"),
+        request.header(b"if-none-match"),
+        request.header(b"idempotency-key"),
+    )
+
+
+def _response(answer: Answer) -> Response:
+    headers: list[Header] = []
+    if answer.etag is not None:
+        headers.append((b"etag", answer.etag.encode()))
+    if answer.location is not None:
+        headers.append((b"location", answer.location.encode()))
+    if answer.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    return Response(answer.status, answer.body, headers=headers or None)

@@ -1,0 +1,105 @@
+"""`POST /api/batch`: several writes, all or none, in one transaction (contract §3).
+
+Parses the operations and runs them in order; `writing` does each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from alyx.base import json
+from alyx.base.errors import AlyxError, Detail
+from alyx.database.work import Work
+from alyx.records.limits import Limits
+from alyx.records.writing import Prepared, Written
+
+_METHODS = {"POST": False, "PATCH": True, "PUT": True, "DELETE": True}
+"""The methods of an operation, and whether it needs an id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation as asked for; data is parsed JSON, not yet validated."""
+
+    method: str
+    collection: str
+    id: str | None
+    data: Any
+
+
+def parse(body: bytes, limits: Limits) -> list[Operation]:
+    """The operations of a batch. Raises AlyxError INVALID_JSON or VALIDATION_ERROR with every fault of the envelope."""
+    try:
+        value = json.parse(body, max_depth=limits.json_depth + 3)
+    except json.InvalidJSON as error:
+        raise AlyxError("INVALID_JSON", str(error)) from None
+    if not isinstance(value, dict) or set(value) != {"operations"} or not isinstance(value["operations"], list):
+        raise _invalid([Detail("operations", "required", 'a batch is {"operations": [...]}')])
+    listed = value["operations"]
+    if not 1 <= len(listed) <= limits.batch:
+        raise _invalid([Detail("operations", "max_length", f"a batch has 1 to {limits.batch} operations")])
+    faults = [fault for position, each in enumerate(listed) for fault in _faults(position, each)]
+    if faults:
+        raise _invalid(faults)
+    return [Operation(each["method"], each["collection"], _key(each.get("id")), each.get("data")) for each in listed]
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _faults(position: int, each: Any) -> list[Detail]:
+    at = f"operations.{position}"
+    if not isinstance(each, dict):
+        return [Detail(at, "invalid_type", "an operation is an object")]
+    faults = [
+        Detail(f"{at}.{name}", "unknown_field", "unknown") for name in each if name not in ("method", "collection", "id", "data")
+    ]
+    method = each.get("method")
+    if not isinstance(method, str) or method not in _METHODS:
+        faults.append(Detail(f"{at}.method", "enum", f"method is one of {', '.join(_METHODS)}"))
+    elif _METHODS[method] and not _is_key(each.get("id")):
+        faults.append(Detail(f"{at}.id", "required", f"{method} needs an id"))
+    elif not _METHODS[method] and each.get("id") is not None:
+        faults.append(Detail(f"{at}.id", "unknown_field", "POST takes no id; put it into data"))
+    if not isinstance(each.get("collection"), str):
+        faults.append(Detail(f"{at}.collection", "required", "an operation names its collection"))
+    if method == "DELETE" and each.get("data") is not None:
+        faults.append(Detail(f"{at}.data", "unknown_field", "DELETE takes no data"))
+    return faults
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _invalid(faults: list[Detail]) -> AlyxError:
+    return AlyxError("VALIDATION_ERROR", "the batch has faults", details=faults)
+
+
+def run(prepare: list[Callable[[], Prepared]]) -> Work[list[Written]]:
+    """Do the operations in order; the first that fails ends them all and is named by its index.
+
+    Each is prepared in its turn, so that an earlier operation's failure is the one that is answered.
+    """
+    done: list[Written] = []
+    for position, make in enumerate(prepare):
+        try:
+            done.append((yield from make()()))
+        except AlyxError as error:
+            error.operation = position
+            raise
+    return done
+
+
+def body_of(results: list[Written]) -> bytes:
+    """`{"results": [{"status", "data"?}]}`; data is the document, or only its id where the caller may not read it."""
+    parts = []
+    for each in results:
+        data = each.text
+        if data is None and each.status == 201:
+            data = json.dumps({"id": each.key}).decode()
+        parts.append(f'{{"status":{each.status}' + (f',"data":{data}}}' if data is not None else "}"))
+    return f'{{"results":[{",".join(parts)}]}}'.encode()

@@ -1,0 +1,274 @@
+"""Filters, order and cursors as SQL expressions (contract §3). Pure: builds SQLAlchemy elements, runs nothing.
+
+Parameters are named `f0, f1, ...` for filters, `k0, k1, ...` for a cursor; `filter_values` gives the values of the former, so that
+compiled text can be kept per shape and only values change from request to request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import sqlalchemy as sa
+
+from alyx.base import json
+from alyx.database import tables
+from alyx.records.query import Filter, Operand, SortKey
+from alyx.schema.model import SEARCHED, Collection, Field, Type
+
+Element = sa.ColumnElement[Any]
+Condition = sa.ColumnElement[bool]
+Readable = Callable[[str, sa.FromClause], Condition | None]
+"""Given a collection and a source of its rows: which of them the caller may read; None is all."""
+
+_COMPLEMENT = {"ne": "eq", "is_null": "not_null"}
+
+
+# --- operands -----------------------------------------------------------------------------------------------------------------
+
+
+def operand_value(subject: Operand, source: sa.FromClause, metadata: sa.MetaData, readable: Readable) -> Element:
+    """The operand as a value for ordering: a decimal exactly, a relation's field only where the caller may read the target."""
+    if subject.through is None:
+        return _plain(subject, source)
+    target, key = _target(subject.through, metadata)
+    wanted = sa.select(_plain(subject, target)).where(key == source.c[subject.through.name])
+    if (rule := readable(_reference(subject.through).collection, target)) is not None:
+        wanted = wanted.where(rule)
+    return wanted.correlate(source).scalar_subquery()
+
+
+def _plain(subject: Operand, source: sa.FromClause) -> Element:
+    column = source.c[subject.field.name]
+    if subject.path:
+        return sa.func.json_extract(column, _json_path(subject.path))
+    return tables.exact_order(column) if subject.field.value_type is Type.DECIMAL else column
+
+
+def _json_path(path: tuple[str, ...]) -> Element:
+    # Each key is [A-Za-z0-9_-] by the parser, so quoting it is enough and nothing has to be escaped.
+    return sa.literal_column("'$" + "".join(f'."{key}"' for key in path) + "'")
+
+
+def _reference(field: Field) -> Any:
+    assert field.reference is not None
+    return field.reference
+
+
+def _target(field: Field, metadata: sa.MetaData) -> tuple[sa.FromClause, Element]:
+    """The table that a relation points to, under a name of its own, and the column of it that the relation holds."""
+    reference = _reference(field)
+    target = metadata.tables[reference.collection].alias(f"of_{field.name}")
+    return target, target.c[reference.field]
+
+
+# --- filters ------------------------------------------------------------------------------------------------------------------
+
+
+def filter_shape(condition: Filter) -> Hashable:
+    """What the SQL of a filter depends on."""
+    kinds = _json_kinds(condition) if condition.operand.is_json else ()
+    return condition.operand.text, condition.operator, kinds
+
+
+def filter_condition(condition: Filter, name: str, source: sa.FromClause, metadata: sa.MetaData, readable: Readable) -> Condition:
+    """A filter as a condition that is true or not true.
+
+    `ne` and `is_null` are the exact complements of `eq` and `not_null`. Through a relation the condition asks the target table
+    once (`fk IN (SELECT ...)`), so that indexes of both sides serve.
+    """
+    if condition.operator in _COMPLEMENT and (condition.operand.through or condition.operand.is_json):
+        positive = Filter(condition.operand, _COMPLEMENT[condition.operator], condition.value)
+        return sa.func.coalesce(filter_condition(positive, name, source, metadata, readable), sa.literal_column("0")) == (
+            sa.literal_column("0")
+        )
+    through = condition.operand.through
+    if through is None:
+        return _local(condition, name, source)
+    target, key = _target(through, metadata)
+    matching = sa.select(key).where(_local(condition, name, target))
+    if (rule := readable(_reference(through).collection, target)) is not None:
+        matching = matching.where(rule)
+    return source.c[through.name].in_(matching)
+
+
+def _local(condition: Filter, name: str, source: sa.FromClause) -> Condition:
+    if condition.operand.is_json:
+        return _json_condition(condition, name, source)
+    subject, operator = condition.operand, condition.operator
+    column = _plain(subject, source)
+    if subject.field.is_list and operator == "contains":
+        each = sa.func.json_each(source.c[subject.field.name]).table_valued("value")
+        return sa.exists(sa.select(sa.literal_column("1")).select_from(each).where(each.c.value == sa.bindparam(name)))
+    if operator == "in":
+        each = sa.func.json_each(sa.bindparam(name)).table_valued("value")
+        return column.in_(sa.select(each.c.value))
+    return _compare(column, operator, sa.bindparam(name))
+
+
+def _compare(column: Element, operator: str, value: Element) -> Condition:
+    match operator:
+        case "eq":
+            return column == value
+        case "ne":
+            return column.is_distinct_from(value)
+        case "gt":
+            return column > value
+        case "gte":
+            return column >= value
+        case "lt":
+            return column < value
+        case "lte":
+            return column <= value
+        case "is_null":
+            return column.is_(None)
+        case "not_null":
+            return column.is_not(None)
+        case "like":
+            return column.like(value, escape="\\")
+        case "contains":
+            return sa.func.instr(column, value) > sa.literal_column("0")
+        case _:  # starts_with: the bound lets an index serve, the comparison of code points decides.
+            return sa.and_(column >= value, sa.func.substr(column, sa.literal_column("1"), sa.func.length(value)) == value)
+
+
+def _json_kinds(condition: Filter) -> tuple[str, ...]:
+    """As what the value's text may be read: `s`tring always, `n`umber or `b`ool where it looks like one."""
+    if condition.operator == "in":
+        return tuple(_json_kind(text) for text in condition.value)
+    if condition.operator in ("eq", "ne", "gt", "gte", "lt", "lte"):
+        return (_json_kind(condition.value),)
+    return ()
+
+
+def _json_kind(text: str) -> str:
+    if text in ("true", "false"):
+        return "b"
+    return "s" if _number(text) is None else "n"
+
+
+def _number(text: str) -> int | float | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value if isinstance(value, float) or json.INT_MIN <= value <= json.INT_MAX else None
+
+
+def _json_condition(condition: Filter, name: str, source: sa.FromClause) -> Condition:
+    """A comparison below a json field, where the type of the stored value decides: `5` equals the number 5 and the string "5",
+    is greater than numbers only; text operators see strings only; a missing key and null are null."""
+    column = source.c[condition.operand.field.name]
+    path = _json_path(condition.operand.path)
+    kind = sa.func.json_type(column, path, type_=sa.TEXT())
+    value: Element = sa.func.json_extract(column, path)
+    if condition.operator == "not_null":
+        return sa.func.coalesce(kind, sa.literal_column("'null'")) != sa.literal_column("'null'")
+    text_only = kind == sa.literal_column("'text'")
+    if condition.operator in ("like", "contains", "starts_with"):
+        return sa.and_(text_only, _compare(value, condition.operator, sa.bindparam(name)))
+    found: list[Condition] = []
+    for position, reading in enumerate(_json_kinds(condition)):
+        operator = "eq" if condition.operator == "in" else condition.operator
+        if reading == "s" or operator == "eq":
+            found.append(sa.and_(text_only, _compare(value, operator, sa.bindparam(f"{name}_{position}s"))))
+        if reading == "n":
+            numeric = kind.in_([sa.literal_column("'integer'"), sa.literal_column("'real'")])
+            found.append(sa.and_(numeric, _compare(value, operator, sa.bindparam(f"{name}_{position}n"))))
+        if reading == "b" and operator == "eq":
+            found.append(kind == sa.bindparam(f"{name}_{position}b"))
+    return sa.or_(*found) if found else sa.false()
+
+
+def filter_values(condition: Filter, name: str, into: dict[str, Any]) -> None:
+    """Add the values of a filter's parameters, in stored form."""
+    value, subject, operator = condition.value, condition.operand, condition.operator
+    if value is None:
+        return
+    if not subject.is_json:
+        if operator == "in":
+            into[name] = json.dumps([_comparable(subject.field, part) for part in value]).decode()
+        elif operator in ("like", "contains", "starts_with"):
+            into[name] = value
+        else:
+            into[name] = _comparable(subject.field, value)
+        return
+    if operator in ("like", "contains", "starts_with"):
+        into[name] = value
+        return
+    for position, text in enumerate(value if operator == "in" else [value]):
+        into[f"{name}_{position}s"] = text
+        into[f"{name}_{position}n"] = _number(text)
+        into[f"{name}_{position}b"] = text
+
+
+def _comparable(field: Field, value: Any) -> Any:
+    """A value in the API's form as `_plain` compares it: a decimal as its scaled integer."""
+    if field.value_type is Type.DECIMAL:
+        return int(str(value).replace(".", ""))
+    return tables.stored(field, value)
+
+
+def search_condition(collection: Collection, source: sa.FromClause) -> Condition:
+    """Case-insensitive (ASCII) substring over all text fields that answers show; the pattern is the parameter `search`."""
+    columns = [source.c[field.name] for field in collection.public if field.type in SEARCHED]
+    pattern = sa.bindparam("search")
+    return sa.or_(*(column.like(pattern, escape="\\") for column in columns)) if columns else sa.false()
+
+
+def search_value(text: str) -> str:
+    """A search text as a LIKE pattern."""
+    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+
+
+# --- order and cursor ---------------------------------------------------------------------------------------------------------
+
+
+def order_by(keys: tuple[SortKey, ...], values: list[Element]) -> list[Element]:
+    """Nulls first ascending and last descending, which is what SQLite does by itself (contract §1)."""
+    return [value.desc() if key.descending else value.asc() for key, value in zip(keys, values, strict=True)]
+
+
+def keyset(keys: tuple[SortKey, ...], values: list[Element], nulls: tuple[bool, ...]) -> Condition:
+    """The rows after a cursor whose i-th value is null as `nulls` says.
+
+    A row comparison where all keys go one way and none can be null; else the OR form with a bound on the first key, without which
+    it would read from the start (hard-parts §6.5).
+    """
+    marks = [sa.bindparam(f"k{i}") for i in range(len(keys))]
+    plain = all(not _nullable(key.operand) for key in keys)
+    if plain and len({key.descending for key in keys}) == 1:
+        row, mark = sa.tuple_(*values), sa.tuple_(*marks)
+        return row < mark if keys[0].descending else row > mark
+    branches: list[Condition] = []
+    for i in range(len(keys)):
+        ties: list[Condition] = [values[j].is_not_distinct_from(marks[j]) for j in range(i)]
+        beyond = _beyond(keys[i], values[i], marks[i], is_null=nulls[i])
+        if beyond is not None:
+            branches.append(sa.and_(*ties, beyond))
+    bound = _bound(keys[0], values[0], marks[0], is_null=nulls[0])
+    after = sa.or_(sa.false(), *branches)
+    return after if bound is None else sa.and_(bound, after)
+
+
+def _nullable(subject: Operand) -> bool:
+    return subject.is_json or subject.through is not None or subject.field.nullable
+
+
+def _beyond(key: SortKey, value: Element, mark: Element, *, is_null: bool) -> Condition | None:
+    if not key.descending:
+        return value.is_not(None) if is_null else value > mark
+    if is_null:
+        return None
+    return sa.or_(value < mark, value.is_(None)) if _nullable(key.operand) else value < mark
+
+
+def _bound(key: SortKey, value: Element, mark: Element, *, is_null: bool) -> Condition | None:
+    if not key.descending:
+        return None if is_null else value >= mark
+    if is_null:
+        return value.is_(None)
+    return sa.or_(value <= mark, value.is_(None)) if _nullable(key.operand) else value <= mark

@@ -1,0 +1,282 @@
+"""request + rule -> one statement, the rule in its WHERE. Pure; compiled text is kept per shape of request and rules.
+
+A shape is what the SQL text depends on: fields, operators, order, which values are null, and what the rules say of who asks.
+Called by `reading` and `writing`; never runs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from alyx.database import documents
+from alyx.database.compile import Query, compile_query
+from alyx.records import conditions, cursor
+from alyx.records.access import Access
+from alyx.records.query import Expansion, Filter, ListQuery, Operand, invalid
+from alyx.rules.book import Rule, RuleBook
+from alyx.schema.model import Collection, Field, Schema, Type
+
+T = TypeVar("T")
+_KEPT = 4_000
+"""Compiled texts kept; beyond that all are dropped, which costs a compile each and bounds the memory."""
+_LIGHT_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ListPlan:
+    """The compiled statements of a list. `columns`: names of the relation values that stand after document and sort keys."""
+
+    page: Query
+    total: Query
+    columns: tuple[str, ...]
+
+
+class Planner:
+    """Builds and keeps the statements of one schema. Made anew whenever schema or rules change."""
+
+    def __init__(self, schema: Schema, book: RuleBook, metadata: sa.MetaData) -> None:
+        self.schema = schema
+        self.book = book
+        self.metadata = metadata
+        self._kept: dict[Hashable, Any] = {}
+
+    def keep(self, key: Hashable, made: T) -> T:
+        """Remember what was built for a shape."""
+        if len(self._kept) >= _KEPT:
+            self._kept.clear()
+        self._kept[key] = made
+        return made
+
+    # --- lists ----------------------------------------------------------------------------------------------------------------
+
+    def plan_list(self, collection: Collection, asked: ListQuery, access: Access) -> tuple[ListPlan, dict[str, Any]]:
+        """The plan of a list and the values of its parameters. Raises AlyxError INVALID_QUERY (cursor, where)."""
+        where = self.book.where(collection.name, asked.where) if asked.where else None
+        read = self.book.of(collection.name).read
+        marks = cursor.decode(collection.name, asked.sort, asked.cursor) if asked.cursor else None
+        nulls = tuple(mark is None for mark in marks) if marks is not None else None
+        shape = (
+            "list",
+            collection.name,
+            tuple(conditions.filter_shape(each) for each in asked.filters),
+            asked.where,
+            where.shape(access.auth) if where else None,
+            tuple((key.operand.text, key.descending) for key in asked.sort),
+            asked.fields,
+            tuple((each.field.name, each.reverse) for each in asked.expand),
+            asked.search is not None,
+            nulls,
+            asked.limit <= _LIGHT_ROWS,
+            access.shape(read),
+            tuple(access.shape(rule) for rule in self._rules_through(asked)),
+        )
+        plan = self._kept.get(shape) or self.keep(shape, self._build_list(collection, asked, where, nulls, access))
+        return plan, self._list_values(asked, where, marks, access, read)
+
+    def _rules_through(self, asked: ListQuery) -> list[Rule]:
+        """The read rules of the collections that filters and order reach through relations."""
+        reached = [each.operand.through for each in asked.filters] + [key.operand.through for key in asked.sort]
+        return [self.book.of(field.reference.collection).read for field in reached if field and field.reference]
+
+    def _list_values(
+        self, asked: ListQuery, where: Rule | None, marks: tuple[Any, ...] | None, access: Access, read: Rule
+    ) -> dict[str, Any]:
+        values = access.binds(read)
+        values["limit"] = asked.limit + 1
+        values["offset"] = asked.offset
+        for position, each in enumerate(asked.filters):
+            conditions.filter_values(each, f"f{position}", values)
+        for rule in self._rules_through(asked):
+            values |= access.binds(rule)
+        if where is not None:
+            values |= where.binds(access.auth, access.request())
+        if asked.search is not None:
+            values["search"] = conditions.search_value(asked.search)
+        for position, mark in enumerate(marks or ()):
+            values[f"k{position}"] = mark
+        return values
+
+    def _build_list(
+        self, collection: Collection, asked: ListQuery, where: Rule | None, nulls: tuple[bool, ...] | None, access: Access
+    ) -> ListPlan:
+        source = self.metadata.tables[collection.name]
+        found = self._conditions(collection, asked.filters, source, access)
+        if where is not None and (condition := where.where(access.auth, source)) is not None:
+            found.append(condition)
+        if asked.search is not None:
+            found.append(conditions.search_condition(collection, source))
+        light = where is None and asked.search is None and all(_light(each.operand, each) for each in asked.filters)
+        total = sa.select(sa.func.count()).select_from(source).where(*found)
+        keys = [conditions.operand_value(key.operand, source, self.metadata, self._readable(access)) for key in asked.sort]
+        if nulls is not None:
+            found.append(conditions.keyset(asked.sort, keys, nulls))
+        shown = asked.fields or collection.public
+        columns = _relation_columns(collection, asked.expand)
+        page = (
+            sa.select(documents.document(source, shown), *keys, *(source.c[name] for name in columns))
+            .where(*found)
+            .order_by(*conditions.order_by(asked.sort, keys))
+            .limit(sa.bindparam("limit"))
+            .offset(sa.bindparam("offset"))
+        )
+        page_light = light and asked.limit <= _LIGHT_ROWS and all(_light(key.operand) for key in asked.sort)
+        page_light = page_light and not any(field.value_type is Type.BLOB for field in shown)
+        # A count without a condition is one opcode that no progress handler can stop, so it never runs on the loop.
+        return ListPlan(compile_query(page, light=page_light), compile_query(total, light=light and bool(found)), columns)
+
+    def _conditions(
+        self, collection: Collection, filters: tuple[Filter, ...], source: sa.FromClause, access: Access
+    ) -> list[sa.ColumnElement[bool]]:
+        readable = self._readable(access)
+        found = [
+            conditions.filter_condition(each, f"f{position}", source, self.metadata, readable)
+            for position, each in enumerate(filters)
+        ]
+        if (rule := access.where(self.book.of(collection.name).read, source)) is not None:
+            found.append(rule)
+        return found
+
+    def _readable(self, access: Access) -> conditions.Readable:
+        return lambda name, source: access.where(self.book.of(name).read, source)
+
+    # --- single records and expand --------------------------------------------------------------------------------------------
+
+    def plan_get(
+        self, collection: Collection, fields: tuple[Field, ...], expand: tuple[Expansion, ...], access: Access
+    ) -> tuple[Query, tuple[str, ...]]:
+        """One record by its key (parameter `key`), judged by the read rule; and the relation columns after the document."""
+        read = self.book.of(collection.name).read
+        shape = ("get", collection.name, fields, tuple(each.field.name for each in expand), access.shape(read))
+        kept = self._kept.get(shape)
+        if kept is None:
+            source = self.metadata.tables[collection.name]
+            columns = _relation_columns(collection, expand)
+            select = sa.select(
+                documents.document(source, fields or collection.public), *(source.c[name] for name in columns)
+            ).where(source.c[collection.key.name] == sa.bindparam("key"))
+            if (rule := access.where(read, source)) is not None:
+                select = select.where(rule)
+            kept = self.keep(shape, (compile_query(select, light=True), columns))
+        query, columns = kept
+        return query, columns
+
+    def plan_expand(self, expansion: Expansion, access: Access) -> tuple[Query, tuple[str, ...]]:
+        """The readable records of a relation for many values at once (parameter `keys`, a JSON list).
+
+        Columns: the value that they are found by, the document, then the relation columns of the next level.
+        """
+        collection = self.schema.collections[expansion.collection]
+        read = self.book.of(collection.name).read
+        below = tuple(each.field.name for each in expansion.nested)
+        shape = ("expand", collection.name, expansion.field, expansion.reverse, below, access.shape(read))
+        kept = self._kept.get(shape)
+        if kept is None:
+            source = self.metadata.tables[collection.name]
+            columns = _relation_columns(collection, expansion.nested)
+            by = source.c[expansion.field.name if expansion.reverse else _referenced(expansion.field)]
+            each = sa.func.json_each(sa.bindparam("keys")).table_valued("value")
+            select = (
+                sa.select(by, documents.document(source, collection.public), *(source.c[name] for name in columns))
+                .where(by.in_(sa.select(each.c.value)))
+                .limit(sa.bindparam("limit"))
+            )
+            if (rule := access.where(read, source)) is not None:
+                select = select.where(rule)
+            if expansion.reverse:
+                select = select.order_by(by, source.c[collection.key.name])
+            kept = self.keep(shape, (compile_query(select, light=True), columns))
+        query, columns = kept
+        return query, columns
+
+    def plan_readable(self, collection: Collection, field: str, access: Access) -> Query:
+        """Whether a record with this value of `field` (parameter `key`) exists for the caller: one row or none."""
+        read = self.book.of(collection.name).read
+        shape = ("readable", collection.name, field, access.shape(read))
+        kept: Query | None = self._kept.get(shape)
+        if kept is None:
+            source = self.metadata.tables[collection.name]
+            select = sa.select(sa.literal_column("1")).select_from(source).where(source.c[field] == sa.bindparam("key"))
+            if (rule := access.where(read, source)) is not None:
+                select = select.where(rule)
+            kept = self.keep(shape, compile_query(select.limit(sa.literal_column("1")), light=True))
+        return kept
+
+    # --- writes ---------------------------------------------------------------------------------------------------------------
+
+    def plan_stored(self, collection: Collection) -> Query:
+        """The stored record (parameter `key`): its public document, and its internal fields as another."""
+        shape = ("stored", collection.name)
+        kept: Query | None = self._kept.get(shape)
+        if kept is None:
+            source = self.metadata.tables[collection.name]
+            internal = [field for field in collection.fields.values() if field.internal]
+            select = sa.select(
+                documents.document(source, collection.public),
+                documents.document(source, internal) if internal else sa.null(),
+            ).where(source.c[collection.key.name] == sa.bindparam("key"))
+            kept = self.keep(shape, compile_query(select))
+        return kept
+
+    def plan_insert(self, collection: Collection, names: tuple[str, ...]) -> Query:
+        """Insert a row of these columns (a parameter each); gives key and public document."""
+        shape = ("insert", collection.name, names)
+        kept: Query | None = self._kept.get(shape)
+        if kept is None:
+            table = self.metadata.tables[collection.name]
+            insert = sa.insert(table).values({name: sa.bindparam(f"v_{name}") for name in names})
+            returned = insert.returning(table.c[collection.key.name], documents.document(table, collection.public))
+            kept = self.keep(shape, compile_query(returned))
+        return kept
+
+    def plan_update(self, collection: Collection, names: tuple[str, ...]) -> Query:
+        """Set these columns (a parameter each) of the record `key`; gives the public document."""
+        shape = ("update", collection.name, names)
+        kept: Query | None = self._kept.get(shape)
+        if kept is None:
+            table = self.metadata.tables[collection.name]
+            update = (
+                sa.update(table)
+                .where(table.c[collection.key.name] == sa.bindparam("key"))
+                .values({name: sa.bindparam(f"v_{name}") for name in names})
+            )
+            kept = self.keep(shape, compile_query(update.returning(documents.document(table, collection.public))))
+        return kept
+
+    def plan_delete(self, collection: Collection) -> Query:
+        """Delete the record `key`."""
+        shape = ("delete", collection.name)
+        kept: Query | None = self._kept.get(shape)
+        if kept is None:
+            table = self.metadata.tables[collection.name]
+            kept = self.keep(shape, compile_query(sa.delete(table).where(table.c[collection.key.name] == sa.bindparam("key"))))
+        return kept
+
+    def plan_rule(self, rule: Rule, access: Access) -> Query:
+        """A rule that looks elsewhere, judged on values: a row if it holds."""
+        shape = ("rule", rule, access.shape(rule))
+        kept: Query | None = self._kept.get(shape)
+        if kept is None:
+            kept = self.keep(shape, compile_query(rule.holds_for_values(access.auth)))
+        return kept
+
+
+def _relation_columns(collection: Collection, expand: tuple[Expansion, ...]) -> tuple[str, ...]:
+    """The columns whose values lead to the expansions: the relation itself, or what others refer to by."""
+    return tuple(_referenced(each.field) if each.reverse else each.field.name for each in expand)
+
+
+def _referenced(field: Field) -> str:
+    if field.reference is None:
+        raise invalid("not a relation")
+    return field.reference.field
+
+
+def _light(subject: Operand, condition: Filter | None = None) -> bool:
+    """Whether an operand keeps a statement cheap: a plain column, compared as a whole."""
+    if subject.is_json or subject.through is not None:
+        return False
+    return condition is None or (condition.operator not in ("like", "contains", "starts_with") and not subject.field.is_list)

@@ -1,0 +1,367 @@
+"""The text of a list's URL -> a typed request (contract §3). Pure; knows the schema, never SQL or rules.
+
+Called by `records.reading`. Whatever it refuses is `INVALID_QUERY` and names the parameter, field or operator.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from alyx.base.errors import AlyxError
+from alyx.records.limits import NEEDLE, PAGE_DEFAULT, PAGE_MOST, Limits
+from alyx.schema import values
+from alyx.schema.model import SEARCHED, Collection, Field, Schema, Type
+
+EXPAND_DEPTH = 3
+PARAMETERS = ("filter", "where", "sort", "limit", "offset", "page", "perPage", "cursor", "count", "fields", "search", "expand")
+COMPARISONS = frozenset({"eq", "ne", "gt", "gte", "lt", "lte", "in"})
+TEXT_OPERATORS = frozenset({"like", "contains", "starts_with"})
+NULL_OPERATORS = frozenset({"is_null", "not_null"})
+OPERATORS = COMPARISONS | TEXT_OPERATORS | NULL_OPERATORS
+
+_TEXTS = SEARCHED | {Type.ID, Type.UUID, Type.SELECT}
+_JSON_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_REVERSE = re.compile(r"([a-z][a-z0-9_]*)\(([a-z][a-z0-9_]*)\)")
+_MOST_OFFSET = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """What a filter or sort key reads: a field, a path below a json field, or one step through a relation."""
+
+    text: str
+    field: Field
+    path: tuple[str, ...] = ()
+    through: Field | None = None
+    """The relation that leads to `field`, which then belongs to the target collection."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the value has no static type."""
+        return bool(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One condition; value is in the API's form (a list for `in`, None for the null operators)."""
+
+    operand: Operand
+    operator: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of the order."""
+
+    operand: Operand
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """One relation to follow: forward by a field of the record, or back by a field of another collection that points here."""
+
+    name: str
+    collection: str
+    field: Field
+    reverse: bool
+    nested: tuple[Expansion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A list as asked for. `sort` always ends with the primary key. `fields` is empty for all."""
+
+    filters: tuple[Filter, ...]
+    where: str | None
+    sort: tuple[SortKey, ...]
+    limit: int
+    offset: int
+    cursor: str | None
+    count: bool
+    fields: tuple[Field, ...]
+    search: str | None
+    expand: tuple[Expansion, ...]
+
+
+def invalid(message: str, hint: str | None = None) -> AlyxError:
+    """The one error of this module."""
+    return AlyxError("INVALID_QUERY", message, hint=hint)
+
+
+def parse_list(schema: Schema, collection: Collection, query: str, limits: Limits) -> ListQuery:
+    """Read a list's query string. Raises AlyxError INVALID_QUERY."""
+    single, filters = _collect(query, PARAMETERS)
+    limit, offset = _page(single)
+    count = single.get("count", "exact")
+    if count not in ("exact", "none"):
+        raise invalid("count must be exact or none")
+    search = single.get("search") or None
+    if search is not None:
+        _check_needle("search", search)
+    return ListQuery(
+        filters=tuple(_filter(schema, collection, text, limits) for text in filters),
+        where=single.get("where") or None,
+        sort=_sort(schema, collection, single.get("sort", "")),
+        limit=limit,
+        offset=offset,
+        cursor=single.get("cursor") or None,
+        count=count == "exact",
+        fields=parse_fields(collection, single.get("fields")),
+        search=search,
+        expand=parse_expand(schema, collection, single.get("expand")),
+    )
+
+
+def parse_single(schema: Schema, collection: Collection, query: str) -> tuple[tuple[Field, ...], tuple[Expansion, ...]]:
+    """Read the query string of one record: `fields` and `expand`. Raises AlyxError INVALID_QUERY."""
+    single, _ = _collect(query, ("fields", "expand"))
+    return parse_fields(collection, single.get("fields")), parse_expand(schema, collection, single.get("expand"))
+
+
+def parse_flags(query: str, known: tuple[str, ...]) -> dict[str, bool]:
+    """Read a write's query string, where each parameter is `true` or `false`. Raises AlyxError INVALID_QUERY."""
+    single, _ = _collect(query, known)
+    for name, text in single.items():
+        if text not in ("true", "false"):
+            raise invalid(f"{name} must be true or false")
+    return {name: text == "true" for name, text in single.items()}
+
+
+def _collect(query: str, known: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """The parameters by name, and the repeatable `filter` apart."""
+    single: dict[str, str] = {}
+    filters: list[str] = []
+    for name, text in _pairs(query):
+        if name not in known:
+            raise invalid(f"unknown parameter {_quote(name)}", f"known: {', '.join(known)}" if known else None)
+        if name == "filter":
+            filters.append(text)
+        elif name in single:
+            raise invalid(f"parameter {name} stands twice")
+        else:
+            single[name] = text
+    return single, filters
+
+
+def _pairs(query: str) -> Iterable[tuple[str, str]]:
+    if not query:
+        return
+    for part in query.split("&"):
+        if not part:
+            continue
+        name, _, text = part.partition("=")
+        yield _decode(name), _decode(text)
+
+
+def _decode(text: str) -> str:
+    if "%" not in text and "+" not in text:
+        return text
+    try:
+        decoded = unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise invalid("a parameter is not valid UTF-8") from None
+    if "\x00" in decoded:
+        raise invalid("a parameter holds a NUL character")
+    return decoded
+
+
+def _quote(text: str) -> str:
+    """A word of the caller inside a message: shortened, and without control characters."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+# --- paging -------------------------------------------------------------------------------------------------------------------
+
+
+def _page(single: dict[str, str]) -> tuple[int, int]:
+    """limit and offset, from whichever of the three ways of paging is used."""
+    by_page = "page" in single or "perPage" in single
+    if by_page and ("limit" in single or "offset" in single or "cursor" in single):
+        raise invalid("page and perPage do not go with limit, offset or cursor")
+    if "cursor" in single and "offset" in single:
+        raise invalid("cursor does not go with offset")
+    if by_page:
+        limit = _number("perPage", single.get("perPage"), PAGE_DEFAULT, least=1)
+        page = _number("page", single.get("page"), 1, least=1)
+        limit = min(limit, PAGE_MOST)
+        return limit, min((page - 1) * limit, _MOST_OFFSET)
+    limit = _number("limit", single.get("limit"), PAGE_DEFAULT, least=0)
+    return min(limit, PAGE_MOST), _number("offset", single.get("offset"), 0, least=0)
+
+
+def _number(name: str, text: str | None, default: int, *, least: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 16) or int(text) < least:
+        raise invalid(f"{name} must be a whole number of at least {least}")
+    return min(int(text), _MOST_OFFSET)
+
+
+# --- fields and operands ------------------------------------------------------------------------------------------------------
+
+
+def field_of(collection: Collection, name: str, parameter: str) -> Field:
+    """A field that the caller may name. An internal field counts as unknown."""
+    field = collection.fields.get(name)
+    if field is None or field.internal:
+        raise invalid(f"{parameter}: unknown field {_quote(name)} in {collection.name}")
+    return field
+
+
+def parse_fields(collection: Collection, text: str | None) -> tuple[Field, ...]:
+    """`fields=a,b`: these and always the key, in the order of the schema; empty for all."""
+    if text is None:
+        return ()
+    names = {field_of(collection, name.strip(), "fields").name for name in text.split(",")}
+    return tuple(field for field in collection.public if field.name in names or field.primary)
+
+
+def operand(schema: Schema, collection: Collection, text: str, parameter: str) -> Operand:
+    """`field`, `json.path` or `relation.field`."""
+    name, *path = text.split(".")
+    field = field_of(collection, name, parameter)
+    if not path:
+        return Operand(text, field)
+    if field.type is Type.JSON:
+        for key in path:
+            if not _JSON_KEY.fullmatch(key):
+                raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "keys hold letters, digits, _ and -")
+        return Operand(text, field, path=tuple(path))
+    if field.reference is None:
+        raise invalid(f"{parameter}: {_quote(text)}: {name} is neither a relation nor json")
+    target = field_of(schema.collections[field.reference.collection], path[0], parameter)
+    if len(path) > 1 and target.type is not Type.JSON:
+        raise invalid(f"{parameter}: {_quote(text)} goes more than one step through relations")
+    for key in path[1:]:
+        if not _JSON_KEY.fullmatch(key):
+            raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "keys hold letters, digits, _ and -")
+    return Operand(text, target, path=tuple(path[1:]), through=field)
+
+
+# --- filter -------------------------------------------------------------------------------------------------------------------
+
+
+def _filter(schema: Schema, collection: Collection, text: str, limits: Limits) -> Filter:
+    if len(text.encode()) > limits.filter:
+        raise invalid(f"a filter is longer than {limits.filter} bytes")
+    name, colon, rest = text.partition(":")
+    operator, has_value, value = rest.partition(":")
+    if not colon:
+        raise invalid(f"filter {_quote(text)} is not of the form field:operator:value")
+    subject = operand(schema, collection, name, "filter")
+    if operator not in OPERATORS:
+        raise invalid(f"filter: unknown operator {_quote(operator)}", f"known: {', '.join(sorted(OPERATORS))}")
+    if operator in NULL_OPERATORS:
+        if has_value:
+            raise invalid(f"filter: {operator} takes no value")
+        return Filter(subject, operator, None)
+    if not has_value:
+        raise invalid(f"filter: {operator} needs a value")
+    return Filter(subject, operator, _filter_value(subject, operator, value))
+
+
+def _filter_value(subject: Operand, operator: str, text: str) -> Any:
+    field = subject.field
+    if operator in TEXT_OPERATORS:
+        if not (subject.is_json or field.value_type in _TEXTS or (field.is_list and operator == "contains")):
+            raise invalid(f"filter: {operator} does not apply to {subject.text}, which is {field.type}")
+        if field.is_list and operator != "contains":
+            raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list")
+        return _check_needle(operator, text)
+    if subject.is_json:
+        return text.split(",") if operator == "in" else text
+    if field.is_list:
+        raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list", "use contains")
+    if field.type is Type.JSON:
+        raise invalid(f"filter: {operator} does not apply to {subject.text} as a whole", "name a path, such as meta.key")
+    if field.value_type is Type.BLOB and operator not in ("eq", "ne"):
+        raise invalid(f"filter: {operator} does not apply to {subject.text}, which is blob")
+    if operator == "in":
+        return [_typed(subject, part) for part in text.split(",")]
+    return _typed(subject, text)
+
+
+def _typed(subject: Operand, text: str) -> Any:
+    try:
+        return values.from_text(subject.field, text)
+    except ValueError as error:
+        raise invalid(f"filter: {subject.text}: {error}") from None
+
+
+def _check_needle(name: str, text: str) -> str:
+    if len(text.encode()) > NEEDLE:
+        raise invalid(f"{name}: the text is longer than {NEEDLE} bytes")
+    return text
+
+
+# --- sort ---------------------------------------------------------------------------------------------------------------------
+
+
+def _sort(schema: Schema, collection: Collection, text: str) -> tuple[SortKey, ...]:
+    """The keys as asked, and the primary key in the direction of the last of them, so that the order is total."""
+    keys: list[SortKey] = []
+    for part in text.split(",") if text else ():
+        name = part.strip()
+        descending = name.startswith("-")
+        subject = operand(schema, collection, name.removeprefix("-").removeprefix("+"), "sort")
+        if not subject.is_json and (subject.field.type is Type.JSON or subject.field.value_type is Type.BLOB):
+            raise invalid(f"sort: {subject.text} has no order, as it is {subject.field.type}")
+        if any(subject.text == key.operand.text for key in keys):
+            raise invalid(f"sort: {subject.text} stands twice")
+        keys.append(SortKey(subject, descending))
+        if subject.field.primary and subject.through is None:
+            return tuple(keys)
+        if len(keys) > 8:
+            raise invalid("sort: more than 8 keys")
+    last = keys[-1].descending if keys else False
+    return (*keys, SortKey(Operand(collection.key.name, collection.key), last))
+
+
+# --- expand -------------------------------------------------------------------------------------------------------------------
+
+
+def parse_expand(schema: Schema, collection: Collection, text: str | None) -> tuple[Expansion, ...]:
+    """`author_id,comments(post_id).author_id` -> the tree of relations to follow, at most EXPAND_DEPTH deep."""
+    if not text:
+        return ()
+    paths = [part.strip().split(".") for part in text.split(",")]
+    if any(len(path) > EXPAND_DEPTH for path in paths):
+        raise invalid(f"expand goes deeper than {EXPAND_DEPTH} levels")
+    if len(paths) > 20:
+        raise invalid("expand: more than 20 paths")
+    return _expansions(schema, collection, paths)
+
+
+def _expansions(schema: Schema, collection: Collection, paths: list[list[str]]) -> tuple[Expansion, ...]:
+    below: dict[str, list[list[str]]] = {}
+    for name, *rest in paths:
+        below.setdefault(name, [])
+        if rest:
+            below[name].append(rest)
+    return tuple(_expansion(schema, collection, name, rest) for name, rest in below.items())
+
+
+def _expansion(schema: Schema, collection: Collection, name: str, rest: list[list[str]]) -> Expansion:
+    if match := _REVERSE.fullmatch(name):
+        other = schema.collections.get(match[1])
+        field = other.fields.get(match[2]) if other else None
+        if (
+            other is None
+            or field is None
+            or field.internal
+            or not field.reference
+            or field.reference.collection != collection.name
+        ):
+            raise invalid(f"expand: {_quote(name)} is not a relation that points to {collection.name}")
+        return Expansion(name, other.name, field, True, _expansions(schema, other, rest))
+    field = field_of(collection, name, "expand")
+    if field.reference is None:
+        raise invalid(f"expand: {name} is not a relation")
+    target = schema.collections[field.reference.collection]
+    return Expansion(name, target.name, field, False, _expansions(schema, target, rest))

@@ -1,0 +1,243 @@
+"""The record API: one method for each call of contract §3. Joins parse -> plan -> execute -> shape; each method is one walk.
+
+Called by `http`; calls down into rules and database. Knows nothing of sockets, and of accounts only the Identity.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from alyx.base import json
+from alyx.base.errors import AlyxError
+from alyx.database.work import Work
+from alyx.records import batch, idempotency, query, reading, writing
+from alyx.records.access import Access
+from alyx.records.answer import Answer, Call
+from alyx.records.limits import Limits
+from alyx.records.plan import Planner
+from alyx.records.row import Writable
+from alyx.records.writing import Prepared, Target, Written
+from alyx.rules.book import RuleBook
+from alyx.schema import values
+from alyx.schema.model import Collection, Schema
+from alyx.schema.values import Validator
+
+T = TypeVar("T")
+_PARSED_KEPT = 2_000
+
+
+class Database(Protocol):
+    """What the record API needs of an engine: run work in one transaction and give its result, or raise what it raised."""
+
+    async def read(self, work: Callable[[], Work[T]]) -> T:
+        """Run in one read transaction."""
+        ...
+
+    async def write(self, work: Callable[[], Work[T]]) -> T:
+        """Run in one write transaction; done means that it is on disk."""
+        ...
+
+
+class Records:
+    """The records of one schema. Made anew whenever schema or rules change."""
+
+    def __init__(self, schema: Schema, book: RuleBook, metadata: sa.MetaData, database: Database, limits: Limits) -> None:
+        self._schema = schema
+        self._book = book
+        self._database = database
+        self._limits = limits
+        self._planner = Planner(schema, book, metadata)
+        self._writable = {name: Writable(each) for name, each in schema.collections.items()}
+        self._validators = {name: Validator(each, max_depth=limits.json_depth) for name, each in schema.collections.items()}
+        self._parsed: OrderedDict[tuple[str, str], query.ListQuery] = OrderedDict()
+
+    # --- reads ----------------------------------------------------------------------------------------------------------------
+
+    async def list(self, call: Call, name: str, text: str) -> Answer:
+        """`GET /{c}`: a page of documents. text: the raw query string."""
+        collection = self._collection(name)
+        access = _access(call)
+        access.require(self._book.of(name).read, name)
+        asked = self._parse_list(collection, text)
+        work = partial(reading.list_documents, self._planner, collection, asked, access, self._limits.expand_rows)
+        return Answer(200, await self._database.read(work))
+
+    async def get(self, call: Call, name: str, key_text: str, text: str) -> Answer:
+        """`GET /{c}/{id}`: one document with its ETag, or 304."""
+        collection = self._collection(name)
+        access = _access(call)
+        rule = self._book.of(name).read
+        access.require(rule, name)
+        fields, expand = query.parse_single(self._schema, collection, text) if text else ((), ())
+        key = _key(collection, key_text)
+        planned, _ = self._planner.plan_get(collection, fields, expand, access)
+        bound = access.binds(rule)
+        bound["key"] = key
+        statement = planned.bind(bound)
+        if expand:
+            work = partial(reading.get_expanded, self._planner, statement, expand, access, self._limits.expand_rows)
+            return Answer(200, (await self._database.read(work)).encode())
+        document = await self._database.read(partial(reading.get_document, statement))
+        if fields:
+            return Answer(200, document.encode())
+        etag = reading.etag(document)
+        if call.if_none_match is not None and _matches(call.if_none_match, etag):
+            return Answer(304, etag=etag)
+        return Answer(200, document.encode(), etag=etag)
+
+    # --- writes ---------------------------------------------------------------------------------------------------------------
+
+    async def create(self, call: Call, name: str, body: bytes, text: str = "") -> Answer:
+        """`POST /{c}`: one document, or a list of them, all or none."""
+        target = self._target(call, name)
+        target.access.require(self._book.of(name).create, name)
+        query.parse_flags(text, ())
+        given = self._validators[name].create_many(body, self._limits.create_many)
+        path = f"/api/collections/{name}"
+        if isinstance(given, dict):
+            prepared = writing.prepare_create(target, given)
+            return await self._write(call, path, body, lambda: _answer_one(path, prepared))
+        several = [writing.prepare_create(self._target(call, name), each) for each in given]
+        return await self._write(call, path, body, lambda: _answer_many(several))
+
+    async def update(self, call: Call, name: str, key_text: str, body: bytes, text: str = "") -> Answer:
+        """`PATCH /{c}/{id}`: change some fields."""
+        target = self._target(call, name)
+        self._require_open(target, "update")
+        query.parse_flags(text, ())
+        patch = self._validators[name].patch(body)
+        prepared = writing.prepare_update(target, _key(target.collection, key_text), patch, call.if_match)
+        return await self._write_one(call, name, key_text, body, prepared)
+
+    async def replace(self, call: Call, name: str, key_text: str, body: bytes, text: str = "") -> Answer:
+        """`PUT /{c}/{id}`: replace a document; with `?upsert=true` create a missing one."""
+        target = self._target(call, name)
+        upsert = query.parse_flags(text, ("upsert",)).get("upsert", False)
+        if not upsert:
+            self._require_open(target, "update")
+        given = self._validators[name].replace(body)
+        key = _key(target.collection, key_text)
+        prepared = writing.prepare_replace(target, key, given, call.if_match, upsert=upsert)
+        return await self._write_one(call, name, key_text, body, prepared)
+
+    async def delete(self, call: Call, name: str, key_text: str, text: str = "") -> Answer:
+        """`DELETE /{c}/{id}`."""
+        target = self._target(call, name)
+        self._require_open(target, "delete")
+        query.parse_flags(text, ())
+        prepared = writing.prepare_delete(target, _key(target.collection, key_text), call.if_match)
+        return await self._write_one(call, name, key_text, b"", prepared)
+
+    async def batch(self, call: Call, body: bytes) -> Answer:
+        """`POST /api/batch`: all or none."""
+        operations = batch.parse(body, self._limits)
+        prepare = [partial(self._prepare, call, each) for each in operations]
+        return await self._write(call, "/api/batch", body, lambda: _answer_batch(prepare))
+
+    def _prepare(self, call: Call, operation: batch.Operation) -> Prepared:
+        """One operation of a batch, judged and validated as if it came alone."""
+        name = operation.collection
+        target = self._target(call, name, operation.method)
+        validator = self._validators[name]
+        if operation.method == "POST":
+            target.access.require(self._book.of(name).create, name)
+            return writing.prepare_create(target, validator.check_create(operation.data))
+        self._require_open(target, "delete" if operation.method == "DELETE" else "update")
+        key = _key(target.collection, operation.id or "")
+        if operation.method == "DELETE":
+            return writing.prepare_delete(target, key, None)
+        if operation.method == "PATCH":
+            return writing.prepare_update(target, key, validator.check_patch(operation.data), None)
+        return writing.prepare_replace(target, key, validator.check_replace(operation.data), None, upsert=False)
+
+    # --- what they share ------------------------------------------------------------------------------------------------------
+
+    def _collection(self, name: str) -> Collection:
+        collection = self._schema.collections.get(name)
+        if collection is None:
+            raise AlyxError("COLLECTION_NOT_FOUND", "no such collection")
+        return collection
+
+    def _target(self, call: Call, name: str, method: str | None = None) -> Target:
+        collection = self._collection(name)
+        return Target(self._planner, collection, self._writable[name], _access(call, method))
+
+    def _require_open(self, target: Target, operation: str) -> None:
+        rules = self._book.of(target.collection.name)
+        target.access.require(rules.update if operation == "update" else rules.delete, target.collection.name)
+        target.access.require(rules.read, target.collection.name)
+
+    def _parse_list(self, collection: Collection, text: str) -> query.ListQuery:
+        kept = self._parsed.get((collection.name, text))
+        if kept is not None:
+            return kept
+        asked = query.parse_list(self._schema, collection, text, self._limits)
+        if len(text) < 512:
+            if len(self._parsed) >= _PARSED_KEPT:
+                self._parsed.popitem(last=False)
+            self._parsed[collection.name, text] = asked
+        return asked
+
+    async def _write_one(self, call: Call, name: str, key_text: str, body: bytes, prepared: Prepared) -> Answer:
+        base = f"/api/collections/{name}"
+        return await self._write(call, f"{base}/{key_text}", body, lambda: _answer_one(base, prepared))
+
+    async def _write(self, call: Call, path: str, body: bytes, work: Callable[[], Work[Answer]]) -> Answer:
+        """Hand the work to the writer, once per Idempotency-Key if there is one."""
+        if call.idempotency_key is None:
+            return await self._database.write(work)
+        idempotency.check_key(call.idempotency_key)
+        scope = idempotency.scope_of(call.identity, call.ip)
+        fingerprint = idempotency.fingerprint_of(call.method, path, call.if_match, body)
+        outcome = await self._database.write(partial(idempotency.once, scope, call.idempotency_key, fingerprint, work))
+        if isinstance(outcome, AlyxError):
+            raise outcome
+        return outcome
+
+
+def _access(call: Call, method: str | None = None) -> Access:
+    return Access(call.identity, method=method or call.method, ip=call.ip, as_admin=call.as_admin)
+
+
+def _key(collection: Collection, text: str) -> Any:
+    """The key of a path in stored form; one that cannot be is a record that does not exist (hard-parts §1.5)."""
+    try:
+        return values.from_text(collection.key, text)
+    except ValueError:
+        raise reading.not_found() from None
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Weak comparison, RFC 9110 §13.1.2."""
+    return if_none_match.strip() == "*" or etag in (part.strip().removeprefix("W/") for part in if_none_match.split(","))
+
+
+def _answer_one(base: str, prepared: Prepared) -> Work[Answer]:
+    return _single(base, (yield from prepared()))
+
+
+def _single(base: str, written: Written) -> Answer:
+    location = f"{base}/{quote(str(written.key), safe='')}" if written.status == 201 else None
+    if written.text is not None:
+        return Answer(written.status, written.text.encode(), etag=reading.etag(written.text), location=location)
+    if written.status == 201:
+        return Answer(201, json.dumps({"id": written.key}), location=location)
+    return Answer(written.status)
+
+
+def _answer_many(several: list[Prepared]) -> Work[Answer]:
+    texts = []
+    for prepared in several:
+        written = yield from prepared()
+        texts.append(written.text if written.text is not None else json.dumps({"id": written.key}).decode())
+    return Answer(201, f'{{"docs":[{",".join(texts)}]}}'.encode())
+
+
+def _answer_batch(prepare: list[Callable[[], Prepared]]) -> Work[Answer]:
+    return Answer(200, batch.body_of((yield from batch.run(prepare))))

@@ -1,0 +1,161 @@
+"""A record on its way into the table: defaults, server-owned values, stored form.
+
+Pure but for clock and ids, which come from `base`. `Writable` is made once per collection, so that a write pays for none of the look-ups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from alyx.base import clock, ids, json
+from alyx.base.errors import AlyxError, Detail
+from alyx.database import tables
+from alyx.schema import model
+from alyx.schema.model import Collection, Field, Type
+from alyx.schema.values import Increment
+
+
+class Writable:
+    """How one collection's records are completed, changed and stored."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection = collection
+        self.key = collection.key
+        self.references = tuple(field for field in collection.fields.values() if field.reference)
+        self._defaults = tuple((field.name, _default(field)) for field in collection.fields.values())
+        self._names = tuple(collection.fields)
+        self._converted = {field.name: field for field in collection.fields.values() if _needs_conversion(field)}
+        self._on_update = tuple(field.name for field in collection.fields.values() if field.on_update_now)
+        self._kept = tuple(field.name for field in collection.fields.values() if _is_kept(field))
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A new record in full, in the order of the schema: what was given, else the default, else null."""
+        now = clock.now()
+        return {name: given[name] if name in given else make(now) for name, make in self._defaults}
+
+    def change(self, stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns that a PATCH sets. Raises AlyxError VALIDATION_ERROR: read_only, or a number beyond its limits."""
+        faults: list[Detail] = []
+        changed: dict[str, Any] = {}
+        for name, value in patch.items():
+            field = self.collection.fields[name]
+            if field.primary or field.on_update_now:
+                if value != stored[name]:
+                    faults.append(
+                        Detail(name, "read_only", f"{name} is set by the server" if field.on_update_now else "a key stays")
+                    )
+            elif isinstance(value, Increment):
+                changed[name] = _increment(field, stored[name], value.amount, faults)
+            else:
+                changed[name] = value
+        _refuse(faults)
+        return self._touched(changed)
+
+    def replace(self, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns that a PUT sets: absent fields take default or null, the server's own keep theirs."""
+        faults = [
+            Detail(name, "read_only", f"{name} cannot be changed")
+            for name in (self.key.name, *self._on_update)
+            if name in given and given[name] != stored[name]
+        ]
+        _refuse(faults)
+        fresh = self.complete(given)
+        kept = (name for name in self._kept if name not in given)
+        fresh |= {name: stored[name] for name in kept}
+        for name in (self.key.name, *self._on_update):
+            fresh.pop(name, None)
+        return self._touched(fresh)
+
+    def _touched(self, changed: dict[str, Any]) -> dict[str, Any]:
+        if changed and self._on_update:
+            now = clock.now()
+            for name in self._on_update:
+                changed[name] = now
+        return {name: changed[name] for name in self._names if name in changed}
+
+    def parameters(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """`v_<name>` -> stored value, for the planner's statements."""
+        converted = self._converted
+        return {f"v_{name}": tables.stored(converted[name], value) if name in converted else value for name, value in row.items()}
+
+
+def _default(field: Field) -> Callable[[str], Any]:
+    """How a field that was not given is filled: from the moment of the write, or from nothing."""
+    if field.default is model.NOW or (field.on_update_now and field.default is model.MISSING):
+        return _today if field.type is Type.DATE else _moment
+    if field.default is model.AUTO:
+        return {Type.UUID: _uuid, Type.INT: _null}.get(field.value_type, _random_id)
+    if field.default is model.MISSING or field.default is None:
+        return _null
+    literal = json.dumps(field.default)
+    if isinstance(field.default, list | dict | tuple):
+        return lambda _: json.loads(literal)
+    value = field.default
+    return lambda _: value
+
+
+def _moment(now: str) -> str:
+    return now
+
+
+def _today(now: str) -> str:
+    return now[:10]
+
+
+def _uuid(_: str) -> str:
+    return ids.uuid7()
+
+
+def _random_id(_: str) -> str:
+    return ids.random_id()
+
+
+def _null(_: str) -> None:
+    return None
+
+
+def _needs_conversion(field: Field) -> bool:
+    return tables.stores_json(field) or field.value_type in (Type.BOOL, Type.BLOB, Type.FLOAT)
+
+
+def _is_kept(field: Field) -> bool:
+    """Whether a PUT that leaves the field out keeps its value: the server set it, or clients may not."""
+    return field.internal or field.default is model.NOW
+
+
+def _refuse(faults: list[Detail]) -> None:
+    if faults:
+        raise AlyxError("VALIDATION_ERROR", "the document has faults", details=faults)
+
+
+def _increment(field: Field, stored: Any, amount: int | float | str, faults: list[Detail]) -> Any:
+    """Add to a number (null counts as 0), within 64 bit and the field's own limits."""
+    result: Any
+    if field.value_type is Type.DECIMAL:
+        number = Decimal(stored or 0) + Decimal(str(amount))
+        scaled = int(number.scaleb(field.scale or 0))
+        low, high, exact = json.INT_MIN, json.INT_MAX, scaled
+        result = f"{number:.{field.scale or 0}f}"
+        minimum, maximum = _decimal(field.minimum), _decimal(field.maximum)
+        compared: Any = number
+    else:
+        compared = result = exact = (stored or 0) + amount
+        low, high = (
+            (json.INT_MIN, json.INT_MAX) if field.value_type is Type.INT else (-1.7976931348623157e308, 1.7976931348623157e308)
+        )
+        minimum, maximum = field.minimum, field.maximum
+    if exact > high or (maximum is not None and compared > maximum):
+        faults.append(
+            Detail(field.name, "max_value", f"{field.name} would exceed {field.maximum if maximum is not None else high}")
+        )
+    elif exact < low or (minimum is not None and compared < minimum):
+        faults.append(
+            Detail(field.name, "min_value", f"{field.name} would go below {field.minimum if minimum is not None else low}")
+        )
+    return result
+
+
+def _decimal(limit: int | float | str | None) -> Decimal | None:
+    return None if limit is None else Decimal(str(limit))

@@ -1,0 +1,279 @@
+"""Writes as work for the database: create, update, replace, delete (contract §3).
+
+`prepare_*` does what needs no database (defaults, rules over the record alone) before the writer is asked for; the work that it
+returns then runs inside one transaction, in the order of judgement that the contract fixes: read rule 404, operation rule 403,
+If-Match 412, update_check 403, constraints 409. Called by `records` and `batch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alyx.base import json
+from alyx.base.errors import AlyxError, Detail
+from alyx.database.work import ForeignKeyViolation, Rows, Statement, UniqueViolation, Work
+from alyx.records.access import Access, open_to_all
+from alyx.records.plan import Planner
+from alyx.records.reading import etag, not_found
+from alyx.records.row import Writable
+from alyx.rules.book import Rule
+from alyx.schema.model import Collection, Field
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write answers: status, key, and the public document; text is None where the caller may not read the result."""
+
+    status: int
+    key: Any
+    text: str | None
+
+
+Prepared = Callable[[], Work[Written]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The collection that a write goes to, with who asks."""
+
+    planner: Planner
+    collection: Collection
+    writable: Writable
+    access: Access
+
+
+def forbidden(operation: str, collection: str) -> AlyxError:
+    """The refusal of a rule; says no more than what was asked."""
+    return AlyxError("FORBIDDEN", f"the rules of {collection} do not allow this {operation}")
+
+
+# --- create -------------------------------------------------------------------------------------------------------------------
+
+
+def prepare_create(target: Target, given: Mapping[str, Any]) -> Prepared:
+    """A new record. Raises AlyxError FORBIDDEN at once where the rule needs no database."""
+    row = target.writable.complete(given)
+    rule = target.planner.book.of(target.collection.name).create
+    target.access.body = given
+    if not rule.looks_elsewhere and not target.access.judge(rule, row):
+        raise forbidden("create", target.collection.name)
+    return lambda: _create(target, dict(row), rule)
+
+
+def _create(target: Target, row: dict[str, Any], rule: Rule) -> Work[Written]:
+    collection, planner, key = target.collection, target.planner, target.collection.key.name
+    if rule.looks_elsewhere and not (yield from _holds(target, rule, row)):
+        raise forbidden("create", collection.name)
+    yield from _check_references(target, row, row.get(key))
+    stored = {name: value for name, value in row.items() if name != key or value is not None}
+    insert = planner.plan_insert(collection, tuple(stored)).bind(target.writable.parameters(stored))
+    row[key], text = (yield from _constrained(target, insert, row))[0]
+    readable = yield from _holds(target, planner.book.of(collection.name).read, row)
+    return Written(201, row[key], text if readable else None)
+
+
+# --- update and replace -------------------------------------------------------------------------------------------------------
+
+
+def prepare_update(target: Target, key: Any, patch: Mapping[str, Any], if_match: str | None) -> Prepared:
+    """Change some fields of a record."""
+    target.access.body = {name: value for name, value in patch.items() if not hasattr(value, "amount")}
+    return lambda: _update(target, key, if_match, lambda stored: target.writable.change(stored, patch))
+
+
+def prepare_replace(target: Target, key: Any, given: Mapping[str, Any], if_match: str | None, *, upsert: bool) -> Prepared:
+    """Replace a record; with upsert, create it where it is missing.
+
+    Raises AlyxError VALIDATION_ERROR if the body has another key.
+    """
+    name = target.collection.key.name
+    if given.get(name, key) != key:
+        raise AlyxError(
+            "VALIDATION_ERROR", "the document has faults", details=[Detail(name, "read_only", "differs from the URL")]
+        )
+    target.access.body = given
+    if not upsert:
+        return lambda: _update(target, key, if_match, lambda stored: target.writable.replace(stored, given))
+    return lambda: _upsert(target, key, given, if_match)
+
+
+def _upsert(target: Target, key: Any, given: Mapping[str, Any], if_match: str | None) -> Work[Written]:
+    rules = target.planner.book.of(target.collection.name)
+    record = yield from _stored(target, key)
+    if record is None:
+        if if_match is not None:
+            raise _stale()
+        target.access.require(rules.create, target.collection.name)
+        row = target.writable.complete({**given, target.collection.key.name: key})
+        if not (yield from _holds(target, rules.create, row)):
+            raise forbidden("create", target.collection.name)
+        return (yield from _create(target, row, rules.create))
+    _, doc = record
+    if not (yield from _holds(target, rules.read, doc)):
+        raise _taken(target.collection, (target.collection.key.name,))
+    target.access.require(rules.update, target.collection.name)
+    return (yield from _update(target, key, if_match, lambda stored: target.writable.replace(stored, given)))
+
+
+def _update(
+    target: Target, key: Any, if_match: str | None, change: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> Work[Written]:
+    collection, planner = target.collection, target.planner
+    rules = planner.book.of(collection.name)
+    text, doc = yield from _readable(target, key)
+    if not (yield from _holds(target, rules.update, doc)):
+        raise forbidden("update", collection.name)
+    _check_match(if_match, text)
+    changed = change(doc)
+    new = doc | changed
+    if not (yield from _holds(target, rules.update_check, new)):
+        raise forbidden("update", collection.name)
+    if not changed:
+        return Written(200, key, text)
+    yield from _check_references(target, {name: v for name, v in changed.items() if v != doc[name]}, key)
+    update = planner.plan_update(collection, tuple(changed)).bind(target.writable.parameters(changed) | {"key": key})
+    written = (yield from _constrained(target, update, changed))[0][0]
+    readable = yield from _holds(target, rules.read, new)
+    return Written(200 if readable else 204, key, written if readable else None)
+
+
+# --- delete -------------------------------------------------------------------------------------------------------------------
+
+
+def prepare_delete(target: Target, key: Any, if_match: str | None) -> Prepared:
+    """Delete a record."""
+    return lambda: _delete(target, key, if_match)
+
+
+def _delete(target: Target, key: Any, if_match: str | None) -> Work[Written]:
+    text, doc = yield from _readable(target, key)
+    rules = target.planner.book.of(target.collection.name)
+    if not (yield from _holds(target, rules.delete, doc)):
+        raise forbidden("delete", target.collection.name)
+    _check_match(if_match, text)
+    try:
+        yield target.planner.plan_delete(target.collection).bind({"key": key})
+    except ForeignKeyViolation:
+        raise (yield from _still_referenced(target, doc)) from None
+    return Written(204, key, None)
+
+
+# --- what they share ----------------------------------------------------------------------------------------------------------
+
+
+def _stored(target: Target, key: Any) -> Work[tuple[str, dict[str, Any]] | None]:
+    """The stored record: its public text, and the whole of it as rules see it."""
+    rows = yield target.planner.plan_stored(target.collection).bind({"key": key})
+    if not rows:
+        return None
+    text, internal = rows[0]
+    doc: dict[str, Any] = json.loads(text)
+    if internal is not None:
+        doc |= json.loads(internal)
+    return text, doc
+
+
+def _readable(target: Target, key: Any) -> Work[tuple[str, dict[str, Any]]]:
+    """The stored record, if the caller may know of it. Raises AlyxError DOCUMENT_NOT_FOUND."""
+    record = yield from _stored(target, key)
+    if record is None or not (yield from _holds(target, target.planner.book.of(target.collection.name).read, record[1])):
+        raise not_found()
+    return record
+
+
+def _holds(target: Target, rule: Rule, doc: Mapping[str, Any]) -> Work[bool]:
+    """Judge a rule on a record: in Python, or in the database where it looks into other collections."""
+    access = target.access
+    if access.as_admin or not rule.looks_elsewhere:
+        return access.judge(rule, doc)
+    rows = yield target.planner.plan_rule(rule, access).bind(access.binds(rule) | rule.doc_binds(doc))
+    return bool(rows)
+
+
+def _check_match(if_match: str | None, text: str) -> None:
+    if if_match is None or if_match.strip() == "*":
+        return
+    if etag(text) not in (part.strip() for part in if_match.split(",")):
+        raise _stale()
+
+
+def _stale() -> AlyxError:
+    return AlyxError("CONFLICT", "the document has changed since", hint="read it again and repeat the change")
+
+
+def _check_references(target: Target, row: Mapping[str, Any], own_key: Any) -> Work[None]:
+    """A reference to a record that the caller may not read answers as if that record did not exist (contract §3)."""
+    for field in target.writable.references:
+        value = row.get(field.name)
+        if value is None or field.unchecked or field.reference is None or target.access.as_admin:
+            continue
+        other = target.planner.schema.collections[field.reference.collection]
+        own = other is target.collection and field.reference.field == other.key.name and value == own_key
+        if own or open_to_all(target.planner.book.of(other.name)):
+            continue
+        if not (yield _readable_reference(target, other, field, value)):
+            raise _dangling([field])
+
+
+def _readable_reference(target: Target, other: Collection, field: Field, value: Any) -> Statement:
+    assert field.reference is not None
+    query = target.planner.plan_readable(other, field.reference.field, target.access)
+    return query.bind(target.access.binds(target.planner.book.of(other.name).read) | {"key": value})
+
+
+def _constrained(target: Target, statement: Statement, row: Mapping[str, Any]) -> Work[Rows]:
+    """Run an insert or update; its constraints become the contract's 409, naming the field."""
+    try:
+        return (yield statement)
+    except UniqueViolation as violation:
+        raise _taken(target.collection, violation.fields) from None
+    except ForeignKeyViolation:
+        raise _dangling((yield from _missing_references(target, row))) from None
+
+
+def _missing_references(target: Target, row: Mapping[str, Any]) -> Work[list[Field]]:
+    missing: list[Field] = []
+    everything = Access()
+    everything.as_admin = True
+    for field in target.writable.references:
+        value = row.get(field.name)
+        if value is None or field.reference is None:
+            continue
+        other = target.planner.schema.collections[field.reference.collection]
+        query = target.planner.plan_readable(other, field.reference.field, everything)
+        if not (yield query.bind({"key": value})):
+            missing.append(field)
+    return missing
+
+
+def _dangling(fields: list[Field]) -> AlyxError:
+    shown = [field for field in fields if not field.internal]
+    names = ", ".join(field.name for field in shown)
+    details = [
+        Detail(field.name, "foreign_key", f"no such record in {field.reference.collection}") for field in shown if field.reference
+    ]
+    return AlyxError("FOREIGN_KEY_VIOLATION", f"{names or 'a field'} refers to a record that does not exist", details=details)
+
+
+def _taken(collection: Collection, fields: tuple[str, ...]) -> AlyxError:
+    shown = [name for name in fields if name in collection.fields and not collection.fields[name].internal]
+    details = [Detail(name, "unique", "this value is taken") for name in shown]
+    return AlyxError("UNIQUE_VIOLATION", f"{', '.join(shown) or 'a value'} is taken already", details=details)
+
+
+def _still_referenced(target: Target, doc: Mapping[str, Any]) -> Work[AlyxError]:
+    """Which restricting field still points at a record that was to be deleted; that there is one cannot be hidden."""
+    everything = Access()
+    everything.as_admin = True
+    for other in target.planner.schema.collections.values():
+        for field in other.fields.values():
+            reference = field.reference
+            if reference is None or reference.collection != target.collection.name or reference.on_delete != "restrict":
+                continue
+            query = target.planner.plan_readable(other, field.name, everything)
+            if (yield query.bind({"key": doc[reference.field]})):
+                message = f"{other.name}.{field.name} still refers to it"
+                return AlyxError("FOREIGN_KEY_VIOLATION", message, details=[Detail(field.name, "foreign_key", message)])
+    return AlyxError("FOREIGN_KEY_VIOLATION", "other records still refer to it")

@@ -42,10 +42,11 @@ def document(schema: Schema, *, title: str = "Alyx", version: str | None = None,
 
 
 def render(api: Api) -> Json:
-    """The OpenAPI document as a value."""
+    """The OpenAPI document as a value. Errors that several operations share stand once, under `components`."""
     paths: dict[str, Json] = {}
+    errors: dict[Answer, str] = {}
     for operation in api.operations:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, errors)
     return {
         "openapi": "3.1.1",
         "info": {"title": api.title, "version": api.version, "description": api.description},
@@ -56,6 +57,7 @@ def render(api: Api) -> Json:
         "paths": paths,
         "components": {
             "schemas": {name: _object(value) for name, value in api.objects.items()},
+            "responses": {name: _answer(answer) for answer, name in errors.items()},
             "headers": {
                 name: {"description": text, "schema": {"type": "integer"} if name == "Retry-After" else {"type": "string"}}
                 for name, text in api.headers.items()
@@ -72,7 +74,7 @@ def render(api: Api) -> Json:
     }
 
 
-def _operation(operation: Operation) -> Json:
+def _operation(operation: Operation, errors: dict[Answer, str]) -> Json:
     found: Json = {
         "operationId": operation.name,
         "tags": [operation.group],
@@ -86,8 +88,18 @@ def _operation(operation: Operation) -> Json:
         found["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
         found["requestBody"] = {"required": True, "content": _content(operation.body)}
-    found["responses"] = {str(answer.status): _answer(answer) for answer in operation.answers}
+    found["responses"] = {str(answer.status): _shared(answer, errors) for answer in operation.answers}
     return found
+
+
+def _shared(answer: Answer, errors: dict[Answer, str]) -> Json:
+    """An error as a reference to its one place, which is made at its first use; every other answer in full."""
+    if not answer.error:
+        return _answer(answer)
+    if answer not in errors:
+        same = sum(1 for known in errors if known.status == answer.status)
+        errors[answer] = f"Error{answer.status}" + (f".{same + 1}" if same else "")
+    return {"$ref": f"#/components/responses/{errors[answer]}"}
 
 
 def _parameter(parameter: Parameter) -> Json:

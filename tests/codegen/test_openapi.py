@@ -28,6 +28,11 @@ def _parameters(spec: Json, path: str, method: str) -> dict[str, Json]:
     return {item["name"]: item for item in spec["paths"][path][method].get("parameters", [])}
 
 
+def _response(spec: Json, answer: Json) -> Json:
+    found: Json = spec["components"]["responses"][answer["$ref"].rsplit("/", 1)[1]]
+    return found
+
+
 def _check(spec: Json, name: str, value: object) -> None:
     wanted = {"$ref": f"#/components/schemas/{name}", "components": spec["components"]}
     jsonschema.Draft202012Validator(wanted, format_checker=jsonschema.FormatChecker()).validate(value)
@@ -124,7 +129,7 @@ def test_a_write_tells_every_status_that_it_may_answer_with(spec: Json) -> None:
 
 
 def test_errors_narrow_the_code_to_their_status(spec: Json) -> None:
-    answer = spec["paths"]["/api/collections/posts/{id}"]["patch"]["responses"]["412"]
+    answer = _response(spec, spec["paths"]["/api/collections/posts/{id}"]["patch"]["responses"]["412"])
     assert answer["content"]["application/json"]["schema"]["allOf"][1]["properties"]["code"]["enum"] == ["CONFLICT"]
 
 

@@ -82,7 +82,7 @@
     const found = resolve(schema);
     if (found.items) return nested(found.items);
     const parts = found.anyOf || found.allOf;
-    if (parts) return parts.flatMap(nested);
+    if (parts) return [...new Map(parts.flatMap(nested).map((part) => [part.firstChild.textContent, part])).values()];
     if (!found.properties) return [];
     return [later(element("details", { class: "nested" }, element("summary", {}, found.$name || "members")), () => [rows(found)])];
   }
@@ -141,10 +141,12 @@
     return [element("div", { class: "inside" }, ...parts)];
   }
 
-  function answerPart(status, answer) {
+  function answerPart(status, given) {
+    const answer = given.$ref ? spec.components.responses[given.$ref.split("/").pop()] : given;
     const kind = status < "300" ? "good" : status < "400" ? "other" : "bad";
-    const first = (answer.description || "").split("\n").length > 1 ? "Error" : answer.description;
-    return later(element("details", {}, element("summary", {}, element("span", { class: "status " + kind }, status), ...inline(first.replace(/^- /, "")))), () => {
+    const codes = (answer.description.match(/^- `[A-Z_]+`/gm) || []).map((line) => line.slice(2));
+    const first = codes.length ? codes.join(", ") : answer.description;
+    return later(element("details", {}, element("summary", {}, element("span", { class: "status " + kind }, status), ...inline(first))), () => {
       const headers = Object.entries(answer.headers || {}).map(([name, header]) => {
         const found = header.$ref ? spec.components.headers[header.$ref.split("/").pop()] : header;
         return element("tr", {}, element("td", {}, element("span", { class: "name" }, name)), element("td", {}, prose(found.description)));

@@ -7,12 +7,15 @@ surrogates, and nesting beyond a limit are refused, so that both engines store t
 from __future__ import annotations
 
 import json as _json
+import re
 from typing import Any, NoReturn
 
 import orjson
 
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
+_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|$)|[\[\]{}]', re.DOTALL)
+"""A string, or a bracket outside strings; possessive, so linear."""
 
 
 class InvalidJSON(ValueError):
@@ -29,20 +32,21 @@ def loads(text: bytes | str) -> Any:
     return orjson.loads(text)
 
 
-def parse(text: bytes, *, max_depth: int = 32) -> Any:
+def parse(text: bytes, *, max_depth: int = 32, big_integers: bool = False) -> Any:
     """Read JSON that came from outside.
 
-    Raises InvalidJSON for bad syntax or UTF-8, duplicate keys, NaN or Infinity, integers beyond 64 bit, lone surrogates, and
-    nesting beyond max_depth. NUL is left to the validation of values, which can name the field.
+    Raises InvalidJSON for bad syntax or UTF-8, duplicate keys, NaN or Infinity, integers beyond 64 bit, and nesting beyond
+    max_depth. NUL and lone surrogates are left to the validation of values, which can name the field; with big_integers so are
+    integers beyond 64 bit (up to 400 digits).
     """
-    if _depth(text) > max_depth:
+    if text.count(b"[") + text.count(b"{") > max_depth and _depth(text) > max_depth:
         raise InvalidJSON(f"nested deeper than {max_depth} levels")
     try:
         return _json.loads(
             text.decode("utf-8"),
             object_pairs_hook=_pairs,
             parse_constant=_constant,
-            parse_int=_integer,
+            parse_int=_big_integer if big_integers else _integer,
             parse_float=_float,
         )
     except UnicodeDecodeError:
@@ -57,21 +61,12 @@ def parse(text: bytes, *, max_depth: int = 32) -> Any:
 def _depth(text: bytes) -> int:
     """The deepest nesting, found in one pass over the brackets outside strings, so that no parser recurses first."""
     depth = deepest = 0
-    in_string = escaped = False
-    for byte in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x5B, 0x7B):
+    for match in _BRACKETS.finditer(text):
+        character = match[0]
+        if character in (b"[", b"{"):
             depth += 1
             deepest = max(deepest, depth)
-        elif byte in (0x5D, 0x7D):
+        elif character in (b"]", b"}"):
             depth -= 1
     return deepest
 
@@ -91,6 +86,12 @@ def _integer(digits: str) -> int:
     if len(digits) > 20 or not INT_MIN <= (value := int(digits)) <= INT_MAX:
         raise InvalidJSON("an integer is beyond 64 bit")
     return value
+
+
+def _big_integer(digits: str) -> int:
+    if len(digits) > 400:
+        raise InvalidJSON("an integer has more than 400 digits")
+    return int(digits)
 
 
 def _float(digits: str) -> float:

@@ -1,0 +1,305 @@
+"""One client connection: uvicorn's httptools protocol with the deadlines and limits that it lacks.
+
+uvicorn 0.54 waits for ever on idle, trickling and body-less connections, takes heads of any size and queues pipelined requests
+without bound (hard-parts §7). Here every phase has an end, kept as one number per connection that a sweep looks at once a
+second or so, because a timer per request costs more. Made by `server`; knows nothing of routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from alyx.base import ids
+from alyx.base.errors import AlyxError
+from alyx.http import envelope, settings
+from alyx.http.exchange import Exchange
+
+MAX_PIPELINED: Final = 100
+LINGER: Final = 2.0
+_READ_SIZE: Final = 256 * 1024
+
+
+class Guard:
+    """What all connections of a server share: the limits, the head that every answer carries, and what was refused.
+
+    refused: how often, by code, for the metrics. stopping: set at shutdown; answers then close their connection.
+    """
+
+    def __init__(self, options: settings.Server) -> None:
+        self.options = options
+        self.deadlines = options.deadlines
+        self.default_head = b""
+        self.stopping = False
+        self.refused: dict[str, int] = {}
+
+    def refuse(self, code: str, message: str) -> bytes:
+        """A whole answer for what cannot reach the application; it closes the connection."""
+        self.refused[code] = self.refused.get(code, 0) + 1
+        request_id = ids.request_id()
+        response = envelope.build(AlyxError(code, message, retry_after=1 if code == "OVERLOADED" else None), request_id)
+        lines = [
+            STATUS_LINE[response.status] + self.default_head + b"connection: close\r\nx-content-type-options: nosniff",
+            b"content-security-policy: " + response.policy,
+            b"referrer-policy: no-referrer\r\ncontent-type: application/json\r\nx-request-id: " + request_id.encode(),
+            b"content-length: %d" % len(response.body),
+            *(name + b": " + value for name, value in response.headers or []),
+        ]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + response.body
+
+
+class Connection(HttpToolsProtocol):
+    """A connection with limits. guard: shared by all connections of the server."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        guard: Guard,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._guard = guard
+        self._due = inf
+        self._in_head = True
+        self._fed = 0
+        self._chunk = 0
+        self._content = 0
+        self._running: Exchange | None = None
+        self._ignoring = False
+        self._unsent = 0
+        self._stalled = inf
+
+    # --- what the transport tells
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own signature
+        """A new client: the head of its first request has a deadline from now on."""
+        super().connection_made(transport)
+        self._due = self._stalled = self.loop.time()
+        self._due += self._guard.deadlines.head
+        if len(self.connections) > self._guard.options.max_connections:
+            self._refuse("OVERLOADED", "The server has too many connections.")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests; refused where they pass a limit or are no HTTP."""
+        if self._ignoring:
+            return
+        self._chunk = len(data)
+        self._fed += self._chunk
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No protocol to change to: the request itself is answered as it stands, and nothing more is read.
+            self._ignoring = True
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+            return
+        except httptools.HttpParserError:
+            if not self._ignoring:
+                self._refuse("BAD_REQUEST", "That is not a valid HTTP request.")
+            return
+        if self._ignoring:
+            return
+        if self._in_head:
+            if self._fed > self._guard.options.max_header_size:
+                self._refuse("REQUEST_HEADER_FIELDS_TOO_LARGE", self._too_large())
+        elif self._fed > 8 * self._content + self._guard.options.max_header_size + _READ_SIZE:
+            # Chunk extensions and trailers are bytes too, and nobody waits for them.
+            self._refuse("BAD_REQUEST", "The body of the request is mostly not a body.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: the running request hears of it, and what was queued behind it is forgotten."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # True keeps our half open, which uvicorn's never does
+        """The client sends no more: a request that came whole is still answered, for as long as a head may take."""
+        cycle = self.cycle
+        if not self._busy() or cycle.more_body or self._ignoring:
+            return False
+        cycle.keep_alive = False
+        self._ignoring = True
+        self._due = self.loop.time() + self._guard.deadlines.head
+        return True
+
+    # --- what the parser tells
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request: its head has a deadline."""
+        super().on_message_begin()
+        self._in_head = True
+        if not self._busy():
+            self._due = self.loop.time() + self._guard.deadlines.head
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header. Trailers are dropped: they come after the request was judged, and must not change it."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: start the application, or queue behind the request that is being answered."""
+        self._in_head = False
+        if self._ignoring:
+            raise RuntimeError("nothing more is read from this connection")
+        limit = self._guard.options.max_header_size
+        # The bytes fed are the upper bound that is cheap to have; only where they pass the limit is the head itself measured.
+        if (self._fed > limit or self._chunk > limit) and self._head_size() > limit:
+            self._refuse("REQUEST_HEADER_FIELDS_TOO_LARGE", self._too_large())
+            raise RuntimeError("the head is too large")
+        # What was fed so far belongs to heads; from here on the bytes of a body are counted.
+        self._fed = self._content = 0
+        self._due = inf
+        self._complete_scope()
+        busy = self._busy()
+        exchange = Exchange(
+            self.scope,
+            self.transport,
+            self.flow,
+            default_head=self._guard.default_head,
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=self.parser.should_keep_alive() and not self._guard.stopping,
+            finished=self._finished,
+        )
+        self.cycle = exchange
+        if not busy:
+            self._running = exchange
+            self._start_asgi_task(exchange, self.app)
+            return
+        self.flow.pause_reading()
+        self.pipeline.appendleft((exchange, self.app))
+        if len(self.pipeline) >= MAX_PIPELINED:
+            # Answer what is queued and close: a client may repeat what got no answer.
+            exchange.keep_alive = False
+            self._ignoring = True
+
+    def _complete_scope(self) -> None:
+        scope: Any = self.scope
+        url = httptools.parse_url(self.url)
+        raw_path = url.path or b"/"
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = self.parser.get_http_version()
+        scope["raw_path"] = raw_path
+        path = raw_path.decode("latin-1")
+        # The edge decodes parameters from raw_path, segment by segment; this is for applications that ask for `path`.
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["query_string"] = url.query or b""
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._content += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole; what comes next is the head of another."""
+        super().on_message_complete()
+        self._fed = self._content = 0
+        self._in_head = True
+
+    # --- the end of an answer
+
+    def _finished(self, exchange: Exchange) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        partial = self._in_head and self._fed
+        deadlines = self._guard.deadlines
+        self._due = self.loop.time() + (deadlines.head if partial else deadlines.keep_alive)
+        if not exchange.keep_alive:
+            if exchange.more_body or self._ignoring:
+                self._linger()
+            else:
+                self.transport.close()
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            queued, app = self.pipeline.pop()
+            following = cast(Exchange, queued)
+            self._due = inf
+            self._running = following
+            self._start_asgi_task(following, app)
+
+    def shutdown(self) -> None:
+        """The server stops: close when idle, else after the answer."""
+        if not self._busy():
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
+
+    # --- limits
+
+    def check(self, now: float) -> None:
+        """Called by the sweep. now: the loop's time. Ends what is overdue, and clients that take nothing of their answer."""
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent < self._unsent:
+            self._stalled = now
+        self._unsent = unsent
+        if now - self._stalled > self._guard.deadlines.send:
+            self._count("SEND_TIMEOUT")
+            self.transport.abort()
+        elif now >= self._due:
+            self._end_overdue()
+
+    def _end_overdue(self) -> None:
+        if self._ignoring or self.transport.is_closing():
+            self.transport.abort()
+        elif self._in_head and self._fed and not self._busy():
+            self._refuse("REQUEST_TIMEOUT", "The head of the request came too slowly.")
+        else:
+            self._count("IDLE_TIMEOUT")
+            self._due = self.loop.time() + LINGER
+            self.transport.close()
+
+    def _refuse(self, code: str, message: str) -> None:
+        """Answer from here and close; behind an answer in flight only close after it, so that answers keep their order."""
+        self._ignoring = True
+        cycle = self.cycle
+        if self._busy():
+            self._count(code)
+            cycle.keep_alive = False
+            if cycle.more_body:
+                # The request in flight is the bad one: its application hears that the client is gone.
+                cycle.disconnected = True
+                cycle.message_event.set()
+                if not cycle.response_started:
+                    self.transport.write(self._guard.refuse(code, message))
+                self._linger()
+            return
+        self.transport.write(self._guard.refuse(code, message))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close in two steps: say that no more comes, then throw away what the client still sends, for at most two seconds.
+
+        Closing at once would make the kernel answer those bytes with a reset, which can overtake the answer.
+        """
+        self._ignoring = True
+        self._due = self.loop.time() + LINGER
+        self.flow.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def _busy(self) -> bool:
+        """Whether a request waits for its answer; `cycle` is the latest one, which is answered last."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _count(self, code: str) -> None:
+        refused = self._guard.refused
+        refused[code] = refused.get(code, 0) + 1
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _too_large(self) -> str:
+        return f"The head of the request is larger than {self._guard.options.max_header_size} bytes."

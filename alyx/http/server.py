@@ -1,0 +1,227 @@
+"""Runs an ASGI application on a bound socket, by uvicorn, until it is told to stop.
+
+Called by `app` and by tests. Owns the life of the server: the sweep over deadlines, the Date header, signals,
+and a stop that finishes requests in flight. Knows nothing of routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from email.utils import formatdate
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from alyx.base import clock
+from alyx.http import settings
+from alyx.http.connection import Connection, Guard
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("alyx.http")
+_GRACE: Final = 0.05
+_POLL: Final = 0.02
+
+
+class Serving:
+    """A handle on a running server, for metrics: what is open and what was refused."""
+
+    def __init__(self, guard: Guard, state: ServerState) -> None:
+        self._guard = guard
+        self._state = state
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._state.connections)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many requests and connections were refused or ended before the application heard of them, by code."""
+        return self._guard.refused
+
+
+def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """A bound socket for `serve`; port 0 takes a free one. reuse_port: several processes bind the same port.
+
+    Raises OSError when the address is taken or is not one of this machine.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    sock.set_inheritable(True)
+    return sock
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a new event loop: uvloop where there is one, else asyncio's."""
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+async def serve(
+    app: Any,
+    sock: socket.socket,
+    options: settings.Server | None = None,
+    *,
+    started: Callable[[Serving], None] | None = None,
+    stop: asyncio.Event | None = None,
+    signals: bool = True,
+) -> None:
+    """Serve until `stop` is set or SIGTERM or SIGINT comes, then finish what is in flight.
+
+    app: an ASGI application. sock: bound, as by `bind`; closed at the end. started: called once connections are taken.
+    stop: setting it ends the server gently, within `deadlines.shutdown` seconds. signals: whether to listen for SIGTERM and
+    SIGINT (only possible in the main thread); a second one ends the server at once.
+    """
+    chosen = options or settings.Server()
+    stopping = stop if stop is not None else asyncio.Event()
+    guard = Guard(chosen)
+    server = _Server(app, guard, stopping, started)
+    _raise_file_limit(chosen.max_connections)
+    with _signals(stopping, server.hurry) if signals else contextlib.nullcontext():
+        await server.serve(sockets=[sock])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with our protocol, our sweep, and our way to stop."""
+
+    def __init__(self, app: Any, guard: Guard, stopping: asyncio.Event, started: Callable[[Serving], None] | None = None) -> None:
+        protocol = cast("type[asyncio.Protocol]", partial(Connection, guard=guard))
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=guard.options.backlog,
+        )
+        super().__init__(config)
+        self.hurry = asyncio.Event()
+        self._guard = guard
+        self._stopping = stopping
+        self._tell = started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would raise them again at the end, before the database is closed."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Keep the Date header fresh and look at every connection's deadline, until told to stop."""
+        deadlines = self._guard.deadlines
+        pause = min(1.0, deadlines.head / 4, deadlines.keep_alive / 4, deadlines.send / 4)
+        self._refresh_date()
+        if self._tell is not None:
+            self._tell(Serving(self._guard, self.server_state))
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            self._refresh_date()
+            self._sweep()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, answer what was asked, close what is idle; after the hard limit cut the rest."""
+        self._guard.stopping = True
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        # What is in the kernel's buffers already was asked before the stop: read it once more before closing.
+        await asyncio.sleep(_GRACE)
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        end = asyncio.get_running_loop().time() + self._guard.deadlines.shutdown
+        while (state.connections or state.tasks) and not self.hurry.is_set():
+            now = asyncio.get_running_loop().time()
+            if now >= end:
+                _LOG.warning("%d requests did not finish in time and were cut", len(state.tasks))
+                break
+            self._sweep()
+            await asyncio.sleep(_POLL)
+        await self._cut()
+
+    async def _cut(self) -> None:
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.transport.abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.check(now)
+
+    def _refresh_date(self) -> None:
+        date = formatdate(clock.seconds(), usegmt=True).encode()
+        self.server_state.default_headers = [(b"date", date)]
+        self._guard.default_head = b"date: " + date + b"\r\n"
+
+
+@contextlib.contextmanager
+def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT stops gently, the second at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, heard)
+    except NotImplementedError:  # Windows: Ctrl-C arrives as KeyboardInterrupt
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _raise_file_limit(connections: int) -> None:
+    """Each connection is an open file; the soft limit is often 1024, and the hard one is what the administrator meant."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + 512
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, ceiling), hard))

@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -178,7 +179,7 @@ class Engine:
 
     async def expire(self) -> int:
         """Remove stored answers that are older than a day; how many went."""
-        before = int((clock.seconds() - ANSWERS_KEPT) * 1000)
+        before = clock.text(datetime.fromtimestamp(clock.seconds() - ANSWERS_KEPT, UTC))
         total = 0
         while removed := await self.write(lambda: upkeep.expire(before)):
             total += removed

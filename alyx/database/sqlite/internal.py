@@ -55,11 +55,11 @@ CREATE TABLE _alyx_migrations (
 CREATE TABLE _alyx_idempotency (
     scope TEXT NOT NULL,
     key TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
     status INTEGER NOT NULL,
     headers TEXT NOT NULL,
     body BLOB NOT NULL,
-    created_at INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
     PRIMARY KEY (scope, key)
 ) STRICT;
 
@@ -69,7 +69,7 @@ CREATE INDEX _alyx_idempotency_age ON _alyx_idempotency (created_at);
 
 _alyx_feed: one row. last_seq is the number of the last change (never max(seq), which is null after a trim), low_water the
 highest number that retention has trimmed away; epoch is random and made with the database, so that a cursor of another
-history is told apart. `at` and `created_at` are Unix milliseconds.
+history is told apart. `at` is in Unix milliseconds, `created_at` and `applied_at` in the API's form.
 """
 
 

@@ -34,8 +34,8 @@ def trim(before: int, lines: int = LINES) -> Work[int]:
     return int(removed)
 
 
-def expire(before: int, answers: int = ANSWERS) -> Work[int]:
-    """Remove stored answers of Idempotency-Key requests made before `before` (Unix milliseconds); how many went."""
+def expire(before: str, answers: int = ANSWERS) -> Work[int]:
+    """Remove stored answers of Idempotency-Key requests made before `before` (API form); how many went."""
     yield Statement(
         "DELETE FROM _alyx_idempotency WHERE rowid IN"
         " (SELECT rowid FROM _alyx_idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)",

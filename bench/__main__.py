@@ -1,0 +1,68 @@
+"""`python -m bench [--rounds 5] [--seconds 4] [--synchronous full|normal] [--only get,list]`: alternating runs, medians, ratios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from bench import load, peers
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=4)
+    options.add_argument("--synchronous", choices=["full", "normal"], default="full")
+    options.add_argument("--only", default="", help="names of cases, by comma")
+    options.add_argument("--port", type=int, default=18100)
+    args = options.parse_args()
+    cases = [case for case in load.CASES if not args.only or case.name in args.only.split(",")]
+    machine = load.machine()
+    print(machine)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        ours, theirs = Path(folder, "alyx"), Path(folder, "pocketbase")
+        ours.mkdir()
+        theirs.mkdir()
+        started: list[peers.Peer] = []
+        try:
+            started.append(peers.start_alyx(ours, args.port, args.synchronous))
+            started.append(peers.start_pocketbase(theirs, args.port + 1))
+            results = {case.name: measure(started, case, args.rounds, args.seconds) for case in cases}
+        finally:
+            for peer in started:
+                peer.stop()
+    RESULTS.mkdir(exist_ok=True)
+    kept = {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": machine, "options": vars(args), "cases": results}
+    (RESULTS / "latest.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def measure(started: list[peers.Peer], case: load.Case, rounds: int, seconds: float) -> dict[str, object]:
+    """One case in alternating rounds, the first of each server not counted."""
+    for peer in started:
+        load.run(peer, case, 1, 0)
+    runs: dict[str, list[load.Run]] = {peer.name: [] for peer in started}
+    for round_number in range(rounds):
+        for peer in started if round_number % 2 == 0 else reversed(started):
+            runs[peer.name].append(load.run(peer, case, seconds, round_number + 1))
+    ours, theirs = (runs[peer.name] for peer in started)
+    ratio = median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
+    per_cpu = median(b.server_cpu_ms / a.server_cpu_ms for a, b in zip(ours, theirs, strict=True))
+    print(f"\n{case.title}: {ratio:.2f}x of PocketBase's rate (floor {case.floor}x), {per_cpu:.2f}x per CPU second of the server")
+    for name, each in runs.items():
+        print(
+            f"  {name:16} {median(r.rate for r in each):9.0f}/s   p99 {median(r.p99 for r in each):7.2f} ms   "
+            f"server {median(r.server_cpu_ms for r in each):6.1f} us, load {median(r.load_cpu_ms for r in each):5.1f} us a request   "
+            f"failed {sum(r.failed for r in each)}"
+        )
+    return {"ratio": ratio, "per_cpu": per_cpu, "floor": case.floor, "runs": {n: [asdict(r) for r in e] for n, e in runs.items()}}
+
+
+if __name__ == "__main__":
+    main()

@@ -135,7 +135,7 @@ def _prepare(connection: apsw.Connection, name: str, readonly: bool, synchronous
     if patience.limit > 0:
         connection.set_busy_handler(patience)
     connection.wal_autocheckpoint(0)
-    connection.execute(_PRAGMAS)
+    connection.execute(_PRAGMAS).fetchall()  # some of them answer, and only a drained cursor goes on to the next
     if readonly:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.execute("PRAGMA query_only = ON")

@@ -117,7 +117,7 @@ def _climb(connection: apsw.Connection) -> None:
     for step in STEPS[found:]:
         for part in step:
             if isinstance(part, str):
-                connection.execute(part)
+                connection.execute(part).fetchall()
             else:
                 part(connection)
     connection.execute(

@@ -44,10 +44,12 @@ NAMES = (*FEATURES, *sorted(TAGS - set(FEATURES)))
 MAX_DEPTH = 100
 """The deepest nesting of tags that is taken."""
 
+has_markup = re.compile("[<>&\u00a0\r]").search
+"""Whether a text holds anything that cleaning could change."""
+
 _VOID = frozenset({"br", "hr"})
 _CLOSED_BY_THEMSELVES = frozenset({"p", "li"})
 _SILENT = ("script", "style")
-_SPECIAL = re.compile("[<>&\u00a0\r]").search
 _TAG = re.compile(r"<(?:(/?)([a-zA-Z][^\s/>\0]*)|!--|[!?])")
 _ATTRIBUTE = re.compile(r"[\s/]*([^\s/>=][^\s/>=]*|=[^\s/>=]*)?(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|(?![\"'])([^\s>]*)))?")
 
@@ -78,7 +80,7 @@ def cleaner(tags: frozenset[str]) -> Callable[[str], str]:
     )
 
     def clean(text: str) -> str:
-        if not _SPECIAL(text):
+        if not has_markup(text):
             return text
         cleaned = parser.clean(_reduce(text, allowed))
         # A parser drops the first line break of a <pre>; one more keeps a text the same however often it is read and written.

@@ -115,14 +115,14 @@ def timestamp(text: str, *, digits: int = 9) -> str:
     match = _TIMESTAMP(text)
     if match is None:
         raise ValueError("must be a timestamp such as 2026-03-01T08:00:00Z, with an offset")
-    day, clock, fraction, offset = match.groups()
-    if fraction and len(fraction) > digits:
+    day, clock, fraction, offset = match.groups("")
+    if len(fraction) > digits:
         raise ValueError(f"must have at most {digits} decimals of a second")
     try:
-        if offset is None:
+        if not offset:
             _date.fromisoformat(day)
-            return f"{day}T{clock}.{(fraction or '')[:6]:0<6}Z"
-        moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '')[:6]:0<6}{offset}").astimezone(UTC)
+            return f"{day}T{clock}.{fraction[:6]:0<6}Z"
+        moment = datetime.fromisoformat(f"{day}T{clock}.{fraction[:6]:0<6}{offset}").astimezone(UTC)
         return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     except (ValueError, OverflowError):
         raise ValueError("must be an existing moment in the years 0001-9999 (UTC)") from None

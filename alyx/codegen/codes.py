@@ -56,6 +56,8 @@ DETAILS: dict[str, str] = {
     "max_select": "has more values than `maxSelect`",
     "unknown_field": "is no field of the collection",
     "read_only": "is kept by the server and differs from the stored value",
+    "unique": "is taken already (with 409 `UNIQUE_VIOLATION`)",
+    "foreign_key": "refers to no record that the caller may read, or is still referred to (with 409 `FOREIGN_KEY_VIOLATION`)",
 }
 """Every `code` inside `details`: what is wrong with the field's value."""
 

@@ -88,7 +88,7 @@ def _objects(schema: Schema, collection: Collection) -> dict[str, Object]:
             (Member("docs", Many(OneOf((Named(name), Named(f"{name}.key")))), True),), "New records, in the order given."
         ),
         f"{name}.key": Object(
-            (Member(collection.key.name, values.answered(collection.key), True),),
+            (Member("id", values.answered(collection.key), True),),
             "All that a caller sees of a new record that the caller may not read.",
             closed=True,
         ),
@@ -123,7 +123,7 @@ def _related(schema: Schema, collection: Collection) -> tuple[Member, ...]:
     members = []
     for name, field in parameters.forward(collection).items():
         target = field.reference.collection if field.reference else ""
-        members.append(Member(name, Named(target), nullable=True, description="null where there is none to be seen."))
+        members.append(Member(name, Named(target), description="Absent where there is none that the caller may read."))
     for name, other in parameters.reverse(schema, collection).items():
         members.append(Member(name, Many(Named(other.name))))
     return tuple(members)

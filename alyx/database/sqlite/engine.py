@@ -187,12 +187,12 @@ class Engine:
 
     async def _keep_up(self) -> None:
         while True:
+            await asyncio.sleep(self.settings.upkeep)
             try:
                 await self.trim()
                 await self.expire()
             except DatabaseError as error:
                 _log.warning("upkeep was put off: %s", error)
-            await asyncio.sleep(self.settings.upkeep)
 
     async def _watch_log(self) -> None:
         """Look after a log that has grown while nobody writes, and find out whether a trouble is over."""

@@ -68,7 +68,9 @@ def bound(connection: apsw.Connection, sql: str, params: Sequence[Any]) -> bool:
     the progress handler ends them. Any other scan, and an index made on the fly, belong to a thread.
     """
     try:
-        plan = list(connection.execute("EXPLAIN QUERY PLAN " + sql, params))
+        # EXPLAIN alone never looks whether another connection has changed the schema; a read of the file does.
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+        plan = list(connection.execute("EXPLAIN QUERY PLAN " + sql, params, can_cache=False))
     except apsw.Error:
         return True  # the statement itself will raise the same, at once
     built = {match[1]: identity for identity, _, _, detail in plan if (match := _BUILT.match(detail))}

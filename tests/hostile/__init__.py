@@ -1,0 +1,1 @@
+"""Bad input is answered with the contract's code and loses nothing."""

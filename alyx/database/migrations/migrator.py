@@ -1,0 +1,474 @@
+"""The migrator: brings a database to what schema.yaml says, and back (contract §7).
+
+Called by the command line, dev mode and `serve`. Synchronous, on a connection of its own for each call. It holds the write lock
+(BEGIN IMMEDIATE) for each step, so that of several nodes one migrates while the others wait and then find nothing to do; every
+step is one transaction, with its line in the history. It never prints, and never decides what a user meant by silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+
+from alyx.base import clock
+from alyx.database.migrations import checks, files, history, trash
+from alyx.database.migrations import drift as live
+from alyx.database.migrations.drift import Drift
+from alyx.database.migrations.errors import MigrationError
+from alyx.database.migrations.execute import Execution
+from alyx.database.migrations.files import File
+from alyx.database.migrations.history import Step
+from alyx.database.migrations.results import Applied, Check, FileState, Judged, Plan, RolledBack, Status, StepState
+from alyx.database.sqlite import changes, connection, internal
+from alyx.schema import operations
+from alyx.schema.diff import Change, diff
+from alyx.schema.model import Schema
+from alyx.schema.operations import OperationError, RenameCollection, RenameField
+
+Observed = Callable[[Schema], Callable[[str], frozenset[str]]]
+"""schema -> collection -> the columns that rules read, which the change log's images must hold."""
+
+WAIT = 600.0
+"""Seconds to wait for another node's migration, or for a writer, before giving up."""
+
+
+class _Opens(Protocol):
+    def __call__(self, path: str | Path) -> apsw.Connection: ...
+
+
+def nothing_observed(_schema: Schema) -> Callable[[str], frozenset[str]]:
+    """For a schema without rules."""
+    return lambda _collection: frozenset()
+
+
+class Migrator:
+    """Migrations of one SQLite database.
+
+    path: the database, made if it is not there. folder: where migration files lie; a missing folder is an empty one. wait:
+    seconds to wait for the write lock. open_: how a connection is made, for tests.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        folder: str | Path,
+        observed: Observed = nothing_observed,
+        *,
+        wait: float = WAIT,
+        open_: _Opens | None = None,
+    ) -> None:
+        self._path = path
+        self._folder = Path(folder)
+        self._observed = observed
+        self._wait = wait
+        self._open_ = open_ or (lambda place: connection.connect(place, wait=wait))
+
+    def plan(self, schema: Schema) -> Plan:
+        """What `apply` would do. Takes no lock and changes nothing but Alyx's own tables of an older release.
+
+        Raises SourceError for broken migration files, MigrationError for files that do not fit the history.
+        """
+        found = files.read_folder(self._folder)
+        with self._open() as database:
+            steps = history.read(database)
+            pending = self._pending(steps, found)
+            names, state = checks.Names(), history.state(steps)
+            certain = True
+            for file in pending:
+                for operation in file.operations(state):
+                    certain = certain and not isinstance(operation, operations.Sql)
+                    _note_names(names, operation)
+                    state = self._evolve(file, state, operation)
+            judged = tuple(self._judge(database, state, schema, names))
+            remarks = list(self._problems(steps, found))
+            if pending and judged and not certain:
+                remarks.append("pending files run SQL: what the rows hold is judged again when it is applied")
+            return Plan(tuple(_file_state(file) for file in pending), judged, tuple(remarks))
+
+    def apply(self, schema: Schema, *, yes: bool = False, accept_data_loss: bool = False) -> Applied:
+        """Run the pending files, then the difference between the database and `schema`, as one planned migration.
+
+        The difference is made whole or not at all: needs-care changes want `yes`, destructive ones `accept_data_loss` (which
+        includes yes); rows in the way stop it in any case. What files say is done without asking: they were written for it.
+        Files that ran before a failure stay done. Raises SourceError or MigrationError.
+        """
+        done: list[File] = []
+        remarks: list[str] = []
+        while True:
+            found = files.read_folder(self._folder)
+            with self._open() as database, self._transaction(database):
+                steps = history.read(database)
+                if adopted := self._adopt(database, steps, found):
+                    remarks += adopted
+                    continue
+                pending = self._pending(steps, found)
+                if not pending:
+                    return self._apply_difference(database, steps, schema, done, remarks, yes, accept_data_loss)
+                remarks += self._run_file(database, steps, pending[0], schema)
+                done.append(pending[0])
+
+    def status(self) -> Status:
+        """What was done, what waits, and what is wrong with the files."""
+        found = files.read_folder(self._folder)
+        with self._open() as database:
+            steps = history.read(database)
+            waiting = _waiting(steps, found)
+            return Status(
+                tuple(_step_state(step) for step in steps),
+                tuple(_file_state(file) for file in waiting),
+                tuple(self._problems(steps, found)),
+            )
+
+    def rollback(self, n: int = 1) -> RolledBack:
+        """Take back the last `n` steps, newest first, all in one transaction.
+
+        Data that a step took away comes back from what was kept of it. Raises MigrationError when a step cannot be taken back.
+        """
+        if n < 1:
+            raise MigrationError("the number of steps to roll back is at least 1")
+        taken: list[Step] = []
+        remarks: list[str] = []
+        with self._open() as database, self._transaction(database):
+            steps = history.read(database)
+            if n > len(steps):
+                raise MigrationError(
+                    f"there are only {len(steps)} steps to roll back" if steps else "there is nothing to roll back"
+                )
+            changes.drop(database)
+            touched: set[str] = set()
+            for step in reversed(steps[-n:]):
+                before = steps[steps.index(step) - 1].schema if steps.index(step) else operations.EMPTY
+                remarks += self._undo(database, step, before, touched)
+                taken.append(step)
+            state = history.state(steps[: len(steps) - n])
+            self._finish(database, state, state, touched)
+        return RolledBack(tuple(_step_state(step) for step in taken), tuple(remarks))
+
+    def drift(self, schema: Schema | None = None) -> Drift:
+        """Where the live tables are not what the history says. schema: whose rules the triggers are compared with."""
+        with self._open() as database:
+            state = history.state(history.read(database))
+            observed = self._observed(schema) if schema else None
+            return live.drift(database, _with_hidden(state, schema), observed)
+
+    def check(self, schema: Schema) -> Check:
+        """Whether files, schema.yaml and database agree."""
+        plan = self.plan(schema)
+        problems = [remark for remark in plan.remarks if not remark.startswith("pending files run SQL")]
+        problems += [f"{file.path.name} is not applied" for file in plan.pending]
+        problems += [f"schema.yaml differs: {item.title}" for item in plan.changes]
+        if not plan.pending:
+            problems += [f"drift: {text}" for text in self.drift(None if plan.changes else schema).found]
+        return Check(tuple(problems))
+
+    def create(self, schema: Schema, name: str, description: str | None = None) -> list[Path]:
+        """Write the difference between the database (pending files counted as done) and `schema` as the next file.
+
+        Planned migrations that stand in the history become files first, so that the folder alone leads an empty database to
+        the same schema. Returns the files written, the difference last; an empty list if there is no difference.
+        """
+        found = files.read_folder(self._folder)
+        with self._open() as database, self._transaction(database):
+            steps = history.read(database)
+            state = history.state(steps)
+            for file in self._pending(steps, found):
+                for operation in file.operations(state):
+                    state = self._evolve(file, state, operation)
+            difference = diff(state, schema)
+            if not difference:
+                return []
+            written = self._write_planned(database, steps, found)
+            number = max([file.version for file in found], default=0) + len(written) + 1
+            return [*written, files.write(self._folder, number, name, [change.step for change in difference], description)]
+
+    def empty_trash(self) -> int:
+        """Remove everything that migrations keep for a rollback, for erasure; the number of tables removed."""
+        with self._open() as database, self._transaction(database):
+            kept = trash.tables(database)
+            trash.drop(database, kept)
+        return len(kept)
+
+    # ------------------------------------------------------------------------------------------------ connection and lock
+
+    @contextmanager
+    def _open(self) -> Iterator[apsw.Connection]:
+        database = self._open_(self._path)
+        try:
+            internal.upgrade(database)
+            yield database
+        finally:
+            database.close(True)
+
+    @contextmanager
+    def _transaction(self, database: apsw.Connection) -> Iterator[None]:
+        """The write lock, foreign keys off (which SQLite only heeds outside a transaction); all or nothing."""
+        database.execute("PRAGMA foreign_keys = OFF")
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            raise MigrationError(f"another process has held the database for {self._wait:g} seconds") from None
+        try:
+            yield
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+
+    # ------------------------------------------------------------------------------------------------------------- steps
+
+    def _run_file(self, database: apsw.Connection, steps: list[Step], file: File, schema: Schema) -> list[str]:
+        state = history.state(steps)
+        try:
+            return self._run(database, steps, file.operations(state), file.name, schema, file)
+        except MigrationError as error:
+            message = f"{file.path.name}: {error.message}"
+            raise MigrationError(message, hint=error.hint, reasons=error.reasons) from error
+        except OperationError as error:
+            raise MigrationError(f"{file.path.name} does not fit the database: {error}") from error
+
+    def _apply_difference(
+        self,
+        database: apsw.Connection,
+        steps: list[Step],
+        schema: Schema,
+        done: list[File],
+        remarks: list[str],
+        yes: bool,
+        accept_data_loss: bool,
+    ) -> Applied:
+        self._forget(database, steps)
+        ran = tuple(_file_state(file) for file in done)
+        judged = tuple(self._judge(database, history.state(steps), schema, checks.Names()))
+        allowed = {"safe", *(("needs_care",) if yes else ()), *(("needs_care", "destructive") if accept_data_loss else ())}
+        if any(item.blocked or item.level not in allowed for item in judged):
+            return Applied(ran, (), judged, tuple(remarks))
+        if judged:
+            planned = [item.change.step for item in judged]
+            remarks += self._run(database, steps, planned, _planned_name(steps, judged), schema, None)
+        else:
+            self._finish(database, schema, schema, set())
+        return Applied(ran, judged, (), tuple(remarks))
+
+    def _run(
+        self,
+        database: apsw.Connection,
+        steps: list[Step],
+        planned: Sequence[operations.Operation],
+        name: str,
+        schema: Schema,
+        file: File | None,
+    ) -> list[str]:
+        """Carry operations out, write the history, put the triggers back. `schema`: what schema.yaml says, for the triggers."""
+        now, number = clock.now(), history.next_id(database)
+        changes.drop(database)
+        execution = Execution(database, number, now)
+        state = execution.run(history.state(steps), planned)
+        if file is None:
+            state = schema
+        undo = None if execution.undo is None else tuple(execution.undo)
+        kind, version, checksum = ("file", file.version, file.checksum) if file else ("planned", None, None)
+        history.add(
+            database,
+            Step(number, version, name, kind, checksum, tuple(planned), undo, state, now),  # type: ignore[arg-type]  # a literal
+        )
+        self._finish(database, state, schema, execution.touched)
+        return execution.remarks
+
+    def _undo(self, database: apsw.Connection, step: Step, before: Schema, touched: set[str]) -> list[str]:
+        if step.undo is None:
+            raise MigrationError(f"{step.name} cannot be rolled back: its `sql` has no `down`")
+        kept = [found for found in trash.tables(database) if trash.step_of(found) == step.id]
+        wanted = {name for item in step.undo if (name := getattr(item, "restore", None))}
+        execution = Execution(database, step.id, clock.now(), keep=False)
+        undo = [_without_restore(item, kept) for item in step.undo]
+        try:
+            execution.run(step.schema, undo)
+        except (MigrationError, OperationError) as error:
+            reasons, hint = (error.reasons, error.hint) if isinstance(error, MigrationError) else ([], None)
+            raise MigrationError(f"{step.name} cannot be rolled back: {error.args[0]}", reasons=reasons, hint=hint) from error
+        trash.drop(database, kept)
+        history.remove(database, step)
+        touched |= execution.touched & set(before.collections) | (touched & set(before.collections))
+        gone = wanted - set(kept)
+        return execution.remarks + ([f"{step.name}: what it took away is no longer kept"] if gone else [])
+
+    def _finish(self, database: apsw.Connection, state: Schema, schema: Schema, touched: set[str]) -> None:
+        """Put the triggers in place for the tables as they are now, and raise the generation of what was touched."""
+        observed = self._observed(schema)
+        shown = _with_hidden(state, schema)
+
+        def of(name: str) -> frozenset[str]:
+            return observed(name) & frozenset(state.collections[name].fields) if name in schema.collections else frozenset()
+
+        changes.install(database, shown, of, raised=sorted(touched))
+
+    def _forget(self, database: apsw.Connection, steps: list[Step]) -> None:
+        """Remove what was kept for too long, or belongs to no step."""
+        oldest = clock.text(datetime.fromisoformat(clock.now()).fromtimestamp(clock.seconds() - trash.KEPT).astimezone())
+        fresh = {step.id for step in steps if step.applied_at >= oldest}
+        trash.drop(database, [found for found in trash.tables(database) if trash.step_of(found) not in fresh])
+
+    # ------------------------------------------------------------------------------------------------------------- files
+
+    def _pending(self, steps: list[Step], found: list[File]) -> list[File]:
+        """The files that wait. Raises MigrationError if one that was applied reads otherwise now."""
+        known = {file.version: file for file in found}
+        changed = [
+            f"{known[step.version].path.name} was changed after it was applied"
+            for step in steps
+            if step.version in known and step.checksum != known[step.version].checksum
+        ]
+        if changed:
+            hint = "put the file back as it was, and write a new one for what is to change"
+            raise MigrationError("applied migration files were changed", reasons=changed, hint=hint)
+        return _waiting(steps, found)
+
+    def _problems(self, steps: list[Step], found: list[File]) -> Iterator[str]:
+        known = {file.version: file for file in found}
+        applied = {step.version: step for step in steps if step.version is not None}
+        for version, step in applied.items():
+            if version not in known:
+                yield f"{files.file_name(version, step.name)} was applied, but the file is missing"
+            elif step.checksum != known[version].checksum:
+                yield f"{known[version].path.name} was changed after it was applied"
+        for file in _waiting(steps, found):
+            if applied and file.version < max(applied):
+                yield f"{file.path.name} is out of order: {max(applied):03d} was applied before it"
+
+    def _adopt(self, database: apsw.Connection, steps: list[Step], found: list[File]) -> list[str]:
+        """Note files as applied whose outcome stands already, because planned migrations brought it."""
+        waiting = _waiting(steps, found)
+        if not waiting or not any(step.kind == "planned" for step in steps):
+            return []
+        state, current, upto = operations.EMPTY, history.state(steps), -1
+        done: list[tuple[File, Schema, list[operations.Operation]]] = []
+        try:
+            for file in found:
+                made = file.operations(state)
+                state = operations.resolve(operations.evolve_all(state, made))
+                done.append((file, state, made))
+                if file in waiting and not diff(state, current):
+                    upto = len(done)
+        except OperationError:
+            return []
+        adopted = [item for item in done[: max(upto, 0)] if item[0] in waiting]
+        for file, after, made in adopted:
+            undo = _undo_of(made)
+            step = Step(
+                history.next_id(database), file.version, file.name, "file", file.checksum, tuple(made), undo, after, clock.now()
+            )
+            history.add(database, step)
+        return [f"{file.path.name}: what it says stands already; noted as applied" for file, _, _ in adopted]
+
+    def _write_planned(self, database: apsw.Connection, steps: list[Step], found: list[File]) -> list[Path]:
+        """Write the planned steps of the history as files, if the folder then leads to the same schema."""
+        planned = [step for step in steps if step.kind == "planned"]
+        if not planned or _waiting(steps, found):
+            return []
+        by_version = {file.version: file for file in found}
+        state = operations.EMPTY
+        try:
+            for step in sorted(steps, key=lambda item: (item.kind == "planned", item.version or item.id)):
+                file = by_version.get(step.version or 0)
+                state = operations.resolve(operations.evolve_all(state, file.operations(state) if file else step.operations))
+        except OperationError:
+            return []
+        if diff(state, history.state(steps)):
+            return []
+        written = []
+        number = max(by_version, default=0)
+        for step in planned:
+            number += 1
+            path = files.write(self._folder, number, step.name, list(step.operations), "A planned migration that was applied.")
+            history.become_file(database, step, number, files.checksum(path.read_text(encoding="utf-8")))
+            written.append(path)
+        return written
+
+    def _evolve(self, file: File, state: Schema, operation: operations.Operation) -> Schema:
+        try:
+            return operations.resolve(operations.evolve(state, operation))
+        except OperationError as error:
+            raise MigrationError(f"{file.path.name} does not fit the database: {error}") from error
+
+    def _judge(self, database: apsw.Connection, state: Schema, schema: Schema, names: checks.Names) -> Iterator[Judged]:
+        """The difference between two schemas, each change judged by the rows that stand there now."""
+        now = clock.now()
+        for change in diff(state, schema):
+            findings = checks.check(database, change.step, state, names, now)
+            yield Judged(change, checks.settle(change, findings, _is_empty(database, change, names)), tuple(findings))
+            _note_names(names, change.step)
+            state = operations.evolve(state, change.step)
+
+
+def _note_names(names: checks.Names, step: operations.Operation) -> None:
+    match step:
+        case RenameCollection(old=old, new=new):
+            names.rename_table(old, new)
+        case RenameField(collection=collection, old=old, new=new):
+            names.rename_column(collection, old, new)
+        case operations.AddCollection(collection=made):
+            names.tables[made.name] = None
+        case _:
+            pass
+
+
+def _is_empty(database: apsw.Connection, change: Change, names: checks.Names) -> bool:
+    collection = getattr(change.step, "collection", None)
+    return isinstance(collection, str) and checks.is_empty(database, names.table(collection))
+
+
+def _waiting(steps: list[Step], found: list[File]) -> list[File]:
+    applied = {step.version for step in steps}
+    return [file for file in found if file.version not in applied]
+
+
+def _undo_of(made: Sequence[operations.Operation]) -> tuple[operations.Operation, ...] | None:
+    try:
+        return tuple(operations.invert(item) for item in reversed(made))
+    except OperationError:
+        return None
+
+
+def _without_restore(step: operations.Operation, kept: list[str]) -> operations.Operation:
+    """A step of the way back; where what it would restore is no longer kept, it makes do without."""
+    match step:
+        case operations.AddCollection(collection=made, restore=str(name)) if name not in kept:
+            return operations.AddCollection(made)
+        case operations.AddField(collection=collection, field=item, restore=str(name)) if name not in kept:
+            return operations.AddField(collection, item)
+        case operations.ModifyField(collection=collection, old=old, new=new, restore=str(name)) if name not in kept:
+            return operations.ModifyField(collection, old, new)
+        case _:
+            return step
+
+
+def _with_hidden(state: Schema, schema: Schema | None) -> Schema:
+    """The state of the history with what triggers depend on and migrations do not record: which fields are internal."""
+    if schema is None or diff(state, schema):
+        return state
+    return schema
+
+
+def _planned_name(steps: list[Step], judged: Sequence[Judged]) -> str:
+    """A name for a planned step, as a file could have it."""
+    if not steps:
+        return "initial"
+    first = judged[0].change.operation
+    subject = first.get("field") or first.get("definition", first.get("to", first.get("index", "")))
+    word = subject["name"] if isinstance(subject, dict) else subject
+    name = f"{first['type']}_{word}" if word else str(first["type"])
+    return f"{name}_and_{len(judged) - 1}_more" if len(judged) > 1 else name
+
+
+def _file_state(file: File) -> FileState:
+    return FileState(file.version, file.name, file.path, file.description)
+
+
+def _step_state(step: Step) -> StepState:
+    return StepState(step.id, step.version, step.name, step.kind, step.applied_at, step.undo is not None)

@@ -1,0 +1,119 @@
+"""The live structure of the database, read from SQLite itself, in a form that two databases can be compared by.
+
+Reads only; called by drift and by tests. Texts of DDL are compared without their spacing, so that a table made by ADD COLUMN
+equals one made at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import apsw
+
+from alyx.database.migrations.ddl import quoted
+
+OWN = "_alyx_"
+"""How the names of Alyx's own tables and triggers begin."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: SQL type, whether null is refused, its default as SQL text, its place in the primary key (0: none)."""
+
+    type: str
+    not_null: bool
+    default: str | None
+    key: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. references: column -> (table, column, on delete); checks and indexes as texts without spacing."""
+
+    columns: Mapping[str, Column]
+    references: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    checks: frozenset[str] = frozenset()
+    strict: bool = True
+    autoincrement: bool = False
+
+
+def read(connection: apsw.Connection) -> dict[str, Table]:
+    """Every table that is not Alyx's or SQLite's own, by name."""
+    return {name: _table(connection, name, sql or "") for name, sql in user_tables(connection)}
+
+
+def user_tables(connection: apsw.Connection) -> list[tuple[str, str]]:
+    """Name and text of every table that is not Alyx's or SQLite's own; virtual tables and what they keep are left out."""
+    rows = connection.execute(
+        "SELECT s.name, s.sql FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name AND l.schema = 'main'"
+        " WHERE s.type = 'table' AND l.type = 'table' ORDER BY s.name"
+    )
+    return [(name, sql) for name, sql in rows if not name.startswith((OWN, "sqlite_"))]
+
+
+def triggers(connection: apsw.Connection) -> dict[str, str]:
+    """Name -> text of every trigger."""
+    return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"))
+
+
+def squeezed(sql: str) -> str:
+    """SQL without the spacing between its words, quoted text kept."""
+    parts = re.findall(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\s+|.", sql, re.DOTALL)
+    text = "".join(" " if part.isspace() else part for part in parts)
+    return re.sub(r"(?:'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|\s*([(),])\s*", lambda m: m.group(1) or m.group(0), text).strip()
+
+
+def _table(connection: apsw.Connection, name: str, sql: str) -> Table:
+    columns = {
+        row[1]: Column(row[2].upper(), bool(row[3]), _default(row[4]), row[5])
+        for row in connection.execute(f"PRAGMA table_xinfo({quoted(name)})")
+    }
+    return Table(columns, _references(connection, name), _indexes(connection, name), *_options(sql))
+
+
+def _default(text: str | None) -> str | None:
+    while text and text.startswith("(") and text.endswith(")"):
+        text = text[1:-1].strip()
+    return text
+
+
+def _references(connection: apsw.Connection, name: str) -> dict[str, tuple[str, str, str]]:
+    rows = connection.execute(f"PRAGMA foreign_key_list({quoted(name)})").fetchall()
+    return {row[3]: (row[2], row[4] or "", row[6]) for row in rows}
+
+
+def _indexes(connection: apsw.Connection, name: str) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (name,)
+    )
+    found = {}
+    for index, sql in rows.fetchall():
+        head, _, rest = sql.partition(" ON ")
+        found[index] = ("UNIQUE " if " UNIQUE " in head.upper() else "") + squeezed(_without_table(rest))
+    return found
+
+
+def _without_table(text: str) -> str:
+    """The part of CREATE INDEX from its columns on."""
+    return text[text.index("(") :]
+
+
+def _options(sql: str) -> tuple[frozenset[str], bool, bool]:
+    """Checks, whether the table is STRICT, whether its key counts up for ever."""
+    return (
+        frozenset(_checks(sql)),
+        bool(re.search(r"\)\s*(?:WITHOUT ROWID\s*,\s*)?STRICT\b", sql, re.I)),
+        "AUTOINCREMENT" in sql.upper(),
+    )
+
+
+def _checks(sql: str) -> Iterator[str]:
+    for match in re.finditer(r"\bCHECK\s*\(", sql):
+        depth, end = 1, match.end()
+        while depth and end < len(sql):
+            depth += {"(": 1, ")": -1}.get(sql[end], 0)
+            end += 1
+        yield squeezed(sql[match.end() : end - 1])

@@ -1,0 +1,66 @@
+"""What a migration takes away is kept beside the tables for a while, so that a rollback can bring it back.
+
+A kept table is called `_alyx_trash_<step>_<n>`, has no constraints and no triggers, and is named in the step's way back. Kept are
+the records of a dropped collection, the values of a dropped field, and those values that a change of type could not turn back.
+It goes when its step is rolled back, KEPT seconds after the step, or when the user asks for it (erasure).
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from alyx.database.migrations.ddl import quoted
+
+PREFIX = "_alyx_trash_"
+KEPT = 30 * 24 * 3600
+"""Seconds for which it is kept: 30 days."""
+
+
+def name(step: int, number: int) -> str:
+    """The name of a step's nth table."""
+    return f"{PREFIX}{step}_{number}"
+
+
+def tables(connection: apsw.Connection) -> list[str]:
+    """The kept tables that there are."""
+    rows = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, ?) = ?", (len(PREFIX), PREFIX)
+    )
+    return [found for (found,) in rows.fetchall()]
+
+
+def keep_table(connection: apsw.Connection, kept: str, table: str) -> None:
+    """Keep all rows of a table."""
+    connection.execute(f"CREATE TABLE {quoted(kept)} AS SELECT * FROM {quoted(table)}")
+
+
+def keep_column(connection: apsw.Connection, kept: str, table: str, key: str, column: str) -> None:
+    """Keep all values of a column by their key."""
+    sql = f"CREATE TABLE {quoted(kept)} AS SELECT {quoted(key)} AS new_key, {quoted(column)} AS old FROM {quoted(table)}"
+    connection.execute(sql)
+
+
+def keep_losses(connection: apsw.Connection, kept: str, source: str, key: str, column: str, became: str, loses: str) -> bool:
+    """Keep the values of a column for which the SQL `loses` holds, with what they become; False if there are none.
+
+    key: SQL for the key as it will be after the change. became: SQL for the value as it will be.
+    """
+    sql = (
+        f"CREATE TABLE {quoted(kept)} AS SELECT {key} AS new_key, {column} AS old, {became} AS became FROM {source} WHERE {loses}"
+    )
+    connection.execute(sql)
+    if connection.execute(f"SELECT 1 FROM {quoted(kept)} LIMIT 1").fetchone():
+        return True
+    connection.execute(f"DROP TABLE {quoted(kept)}")
+    return False
+
+
+def drop(connection: apsw.Connection, names: list[str]) -> None:
+    """Remove kept tables; those that are gone already are passed over."""
+    for found in names:
+        connection.execute(f"DROP TABLE IF EXISTS {quoted(found)}")
+
+
+def step_of(table: str) -> int:
+    """The step that a kept table belongs to."""
+    return int(table[len(PREFIX) :].partition("_")[0])

@@ -1,0 +1,89 @@
+"""Stored values through a migration: from the column's form to the API's, through `schema.convert`, and back.
+
+Knows nothing of SQL; the functions made here are put on the migrator's connection and run once for each row.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from alyx.base import clock, ids, json
+from alyx.database import tables
+from alyx.schema import convert
+from alyx.schema.model import Field, Type
+
+
+def loaded(field: Field, value: Any) -> Any:
+    """What a column holds -> the API's form; the opposite of `tables.stored`."""
+    if value is None:
+        return None
+    if tables.stores_json(field):
+        return json.loads(value)
+    if field.value_type is Type.BOOL:
+        return bool(value)
+    if field.value_type is Type.BLOB:
+        return base64.b64encode(value).decode()
+    return value
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What the values of one field go through when it changes. now: the moment of the migration, in the API's form."""
+
+    old: Field
+    new: Field
+    now: str
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every value stays as it is stored, nulls included."""
+        return self._same_form() and not self.fills
+
+    @property
+    def fills(self) -> bool:
+        """Whether a null, or what cannot be carried over, gets a value."""
+        return not self._takes_null(self.new) and (self._takes_null(self.old) or not self._same_form())
+
+    def through(self, stored: Any) -> Any:
+        """A stored value of the old field as a stored value of the new one; None where there is nothing to give.
+
+        Raises convert.Unconvertible when this value stands in the way.
+        """
+        value = stored
+        if stored is not None and not self._same_form():
+            value = tables.stored(self.new, convert.convert(self.old, self.new, loaded(self.old, stored)))
+        return self.filled() if value is None and self.fills else value
+
+    def filled(self) -> Any:
+        """What a record without a value gets, in stored form."""
+        return tables.stored(self.new, convert.fill(self.new, self.now, make_key))
+
+    def loses(self, stored: Any) -> bool:
+        """Whether the way back would not give the same; a filled null is told apart."""
+        if stored is None:
+            return self.through(None) is not None
+        if self._same_form():
+            return False
+        return convert.loses(self.old, self.new, loaded(self.old, stored))
+
+    @staticmethod
+    def _takes_null(field: Field) -> bool:
+        return field.nullable and not field.primary
+
+    def _same_form(self) -> bool:
+        same_list = self.old.is_list == self.new.is_list
+        return convert.fate(self.old, self.new) == "same" and same_list
+
+
+def make_key(field: Field) -> Any:
+    """A new key, as `default: auto` makes it; None for those that the database numbers itself."""
+    if field.value_type is Type.UUID:
+        return ids.uuid7()
+    return ids.random_id() if field.value_type is Type.ID else None
+
+
+def moment() -> str:
+    """Now, in the API's form."""
+    return clock.now()

@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from alyx.auth import tokens
 from alyx.base.errors import SourceFault
+from alyx.database.sqlite import engine
+from alyx.http import docs
 from alyx.http import settings as http_settings
+from alyx.records.limits import Limits
 from alyx.schema import yaml
 from alyx.schema.yaml import Faults, Node
 
@@ -276,6 +280,63 @@ class Config:
         """The SQLite file."""
         return self.folder / str(self.values["database.path"])
 
+    def engine(self) -> engine.Settings:
+        """For the database."""
+        return engine.Settings(
+            path=str(self.database_path),
+            synchronous=self.values["database.synchronous"],
+            statement_timeout=self.values["limits.statement"],
+            retention=self.values["realtime.retention"],
+        )
+
+    def tokens(self, secret: str) -> tokens.Settings:
+        """For signing and verifying with this secret."""
+        return tokens.Settings(
+            secret=secret,
+            issuer=self.values["auth.jwt.issuer"],
+            audience=self.values["auth.jwt.audience"] or None,
+            access_ttl=self.values["auth.jwt.access_ttl"],
+        )
+
+    def limits(self) -> Limits:
+        """For the record API."""
+        names = ("filter", "expand_rows", "batch", "create_many", "json_depth")
+        return Limits(**{name: self.values[f"limits.{name}"] for name in names})
+
+    def edge(self, *, dev: bool) -> http_settings.Edge:
+        """For the ASGI application. dev: pages on localhost may call."""
+        cors = "server.cors."
+        return http_settings.Edge(
+            max_body_size=self.values["server.max_body_size"],
+            cors=http_settings.Cors(
+                allowed_origins=self.values[cors + "allowed_origins"],
+                allowed_methods=self.values[cors + "allowed_methods"],
+                allowed_headers=self.values[cors + "allowed_headers"],
+                allow_credentials=self.values[cors + "allow_credentials"],
+                max_age=int(self.values[cors + "max_age"]),
+                localhost=dev,
+            ),
+            trusted_proxies=self.values["server.trusted_proxies"],
+            requests=self.values["limits.requests"],
+        )
+
+    def server(self) -> http_settings.Server:
+        """For the socket."""
+        return http_settings.Server(max_header_size=self.values["limits.headers"])
+
+    def logging(self, *, dev: bool) -> http_settings.Logging:
+        """For the log: console in development, JSON in production unless the file says otherwise."""
+        usual = "console" if dev else "json"
+        return http_settings.Logging(level=self.values["logging.level"], format=self.values["logging.format"] or usual)
+
+    def metrics(self) -> http_settings.Metrics:
+        """For GET /metrics."""
+        return http_settings.Metrics(self.values["metrics.enabled"], self.values["metrics.token"] or None)
+
+    def docs(self) -> docs.Docs:
+        """For the description of the API."""
+        return docs.Docs(enabled=self.values["docs.enabled"], title=self.values["docs.title"] or "Alyx")
+
     @property
     def later(self) -> list[str]:
         """The keys that are set and do nothing in this version."""
@@ -297,6 +358,7 @@ def load(path: str | Path | None = None, env: Mapping[str, str] | None = None) -
         reader.take_file(yaml.parse(yaml.read_text(file), reader.faults))
     reader.take_environment()
     values = {key.name: None if key.default is None else key.kind.read(key.default) for key in KEYS} | reader.values
+    reader.check_origins()
     values["database.path"] = reader.database_path(str(_BY_NAME["database.url"].default))
     reader.faults.raise_any()
     return Config(
@@ -408,6 +470,11 @@ class _Reader:
             self._from_env.add(name)
         except ValueError as error:
             self.faults.found.append(SourceFault("environment", 0, 0, variable, str(error)))
+
+    def check_origins(self) -> None:
+        """`*` together with credentials is what no browser takes."""
+        if self.values.get("server.cors.allow_credentials") and "*" in self.values.get("server.cors.allowed_origins", ()):
+            self._fault("server.cors.allow_credentials", "it needs the origins by name; browsers refuse it together with `*`")
 
     def database_path(self, default_url: str) -> str:
         """The SQLite file that `database.path` or `database.url` names; the environment's one wins over the file's."""

@@ -69,9 +69,11 @@ def warn(text: str) -> None:
     err().print(f"[hint]![/] {plain(text)}", soft_wrap=True)
 
 
-def error(message: str, hint: str | None = None) -> None:
-    """Something failed: the message, and below it what to do."""
+def error(message: str, hint: str | None = None, reasons: Sequence[str] = ()) -> None:
+    """Something failed: the message, below it why, and what to do."""
     err().print(f"[bad]Error:[/] {plain(message)}", soft_wrap=True)
+    for reason in reasons:
+        err().print(f"    {plain(reason)}", soft_wrap=True)
     if hint:
         err().print(f"  [hint]→[/] {plain(hint)}", soft_wrap=True)
 

@@ -14,22 +14,10 @@ from typing import Any
 
 import click
 
+from alyx.app.refusal import Refusal
 from alyx.base.errors import AlyxError, SourceError
 
 FAILED, MISUSE, INTERRUPTED = 1, 2, 128 + signal.SIGINT
-
-
-class Failure(Exception):
-    """A command could not do its work, for a reason that the user can mend.
-
-    message: one sentence. hint: what to do about it. data: what `--json` adds.
-    """
-
-    def __init__(self, message: str, hint: str | None = None, **data: Any) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.data = data
 
 
 def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
@@ -67,8 +55,12 @@ def describe(error: BaseException) -> dict[str, Any]:
     if isinstance(error, AlyxError):
         details = [{"field": d.field, "code": d.code, "message": d.message} for d in error.details]
         return {"error": error.message, "code": error.code, "hint": error.hint, "details": details}
-    if isinstance(error, Failure):
+    if isinstance(error, Refusal):
         return {"error": error.message, "code": "FAILED", "hint": error.hint, **error.data}
+    from alyx.database.migrations.errors import MigrationError
+
+    if isinstance(error, MigrationError):
+        return {"error": error.message, "code": "FAILED", "hint": error.hint, "reasons": error.reasons}
     if isinstance(error, click.ClickException):
         return {
             "error": error.format_message(),
@@ -95,6 +87,5 @@ def show(error: BaseException, found: dict[str, Any]) -> None:
     if isinstance(error, SourceError):
         console.faults(error.faults)
     else:
-        console.error(str(found["error"]), found.get("hint"))
-        for detail in found.get("details", []):
-            console.note(f"  {detail['field']}: {detail['message']}")
+        lines = [f"{detail['field']}: {detail['message']}" for detail in found.get("details", [])]
+        console.error(str(found["error"]), found.get("hint"), [*lines, *found.get("reasons", [])])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from alyx.app.refusal import Refusal
 from alyx.cli import console
-from alyx.cli.failure import Failure
 from alyx.cli.lazy import Command, invocation
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,7 +37,7 @@ def init(directory: Path, template: str) -> None:
     if set(standing) - _KEPT:
         place = "this folder" if directory == Path() else str(directory)
         names = ", ".join(sorted(set(standing) - _KEPT))
-        raise Failure(f"{place} already has {names}", "choose an empty folder: alyx init myapp", files=standing)
+        raise Refusal(f"{place} already has {names}", "choose an empty folder: alyx init myapp", files=standing)
     files = {name: data for name, data in files.items() if name not in standing}
     directory.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():

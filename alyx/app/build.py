@@ -1,0 +1,140 @@
+"""Joins the parts of the running program, in layer order; the one place that knows them all.
+
+Called by dev mode, `serve`, and the commands that need the schema or the database. Decides nothing itself; no part receives the
+whole configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from alyx import __version__
+from alyx.app.refusal import Refusal
+from alyx.auth.tokens import Verifier
+from alyx.config import Config
+from alyx.database import tables
+from alyx.database.migrations.migrator import Migrator
+from alyx.database.sqlite.connection import CannotOpen
+from alyx.database.sqlite.engine import Engine
+from alyx.http import docs, health, metrics
+from alyx.http import records as record_routes
+from alyx.http.edge import Edge, Observer
+from alyx.http.routes import Routes
+from alyx.records.records import Records
+from alyx.rules.book import RuleBook
+from alyx.schema import load as schemas
+from alyx.schema.model import Operation, Schema
+
+_JUDGED: tuple[Operation, ...] = ("create", "read", "update", "delete")
+
+
+@dataclass(frozen=True)
+class Source:
+    """schema.yaml, checked with all its rules, and the tables that it means."""
+
+    schema: Schema
+    metadata: sa.MetaData
+    book: RuleBook
+
+
+def read_source(config: Config) -> Source:
+    """Read and check schema.yaml. Raises SourceError with every fault; Refusal if there is no such file."""
+    file = config.schema_file
+    if not file.exists():
+        raise Refusal(f"there is no {file}", "start a project with `alyx init`, or name another file with --config")
+    schema = schemas.load(file)
+    metadata = tables.build(schema)
+    return Source(schema, metadata, RuleBook.load(schema, metadata))
+
+
+def remarks(config: Config, source: Source) -> list[str]:
+    """What to tell at start: rules that are missing, keys that do nothing yet, variables that nobody knows."""
+    closed = []
+    for collection in source.schema.collections.values():
+        missing = [operation for operation in _JUDGED if operation not in collection.rules]
+        if missing:
+            closed.append(f"{collection.name} has no rule for {_and(missing)}: closed to all but admins")
+    later = [f"{name} in alyx.yaml does nothing yet: its feature comes with a later version" for name in config.later]
+    return [*closed, *schemas.later_keys(source.schema), *later, *config.warnings]
+
+
+def migrator(config: Config) -> Migrator:
+    """The migrator of this project's database, whose folder is made if it is missing."""
+    _make_folder(config.database_path)
+    return Migrator(config.database_path, config.migrations_folder, _observed)
+
+
+def _observed(schema: Schema) -> Callable[[str], frozenset[str]]:
+    """Which columns the rules of a schema read, for the change log's images."""
+    return RuleBook.load(schema, tables.build(schema)).observed
+
+
+@asynccontextmanager
+async def database(config: Config) -> AsyncIterator[Engine]:
+    """The engine, started, for as long as the block runs. Raises Refusal if the file cannot be opened."""
+    _make_folder(config.database_path)
+    try:
+        engine = Engine.open(config.engine())
+    except CannotOpen as error:
+        raise Refusal(str(error), "`alyx doctor` tells more") from error
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+class Program:
+    """The running program: an ASGI application over an engine, whose routes can be replaced while it serves."""
+
+    def __init__(
+        self, config: Config, source: Source, engine: Engine, secret: str, *, observers: Sequence[Observer], dev: bool
+    ) -> None:
+        self._config = config
+        self._engine = engine
+        self._metrics = metrics.Metrics([engine.counters])
+        self.health = health.Health(__version__, {"database": engine.health})
+        self.edge = Edge(
+            self._routes(source),
+            config.edge(dev=dev),
+            identify=Verifier(config.tokens(secret)).identify,
+            observers=[self._metrics.record, *observers],
+        )
+
+    def swap(self, source: Source) -> None:
+        """Serve another schema from the next request on; requests in flight finish on the old one."""
+        self._engine.forget()
+        self.edge.routes = self._routes(source)
+
+    def _routes(self, source: Source) -> Routes:
+        records = Records(source.schema, source.book, source.metadata, self._engine, self._config.limits())
+        return Routes(
+            [
+                *record_routes.routes(records),
+                *self.health.routes(),
+                *metrics.routes(self._metrics, self._config.metrics()),
+                *docs.routes(source.schema, self._config.docs()),
+            ]
+        )
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"the folder {file.parent} cannot be made: {error.strerror}", "database.url says where it is") from error
+
+
+def _and(words: list[Operation]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def require_migrated(config: Config, source: Source) -> None:
+    """For commands that read or write records. Raises Refusal if the tables are not those of the schema."""
+    if not migrator(config).plan(source.schema).empty:
+        raise Refusal(f"the database is not at {config.schema_file.name}", "run `alyx migrate apply` (or `alyx dev`) first")

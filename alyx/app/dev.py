@@ -1,0 +1,190 @@
+"""`alyx dev`: serves a project and follows its files.
+
+A saved schema is checked, the database is brought to it as far as the person agrees, and the routes are swapped under the open
+connections. A broken file changes nothing: the last good state goes on serving. Called by the command line; never decides by
+itself to lose data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+from alyx.app import build, secret, serve, upgrade, watch
+from alyx.app.build import Program, Source
+from alyx.app.refusal import Refusal
+from alyx.app.screen import Screen
+from alyx.base.errors import SourceError
+from alyx.config import FILE, Config
+from alyx.config import load as load_config
+from alyx.database.migrations.errors import MigrationError
+from alyx.database.sqlite.engine import Engine
+from alyx.http import log, server
+
+Unusable = (SourceError, Refusal, MigrationError)
+"""What can be wrong with a project; anything else is a fault of Alyx."""
+
+
+def run(config: Config, screen: Screen, *, named: Path | None, accept_data_loss: bool, began: float) -> None:
+    """Serve until a signal comes. named: the --config option. began: `time.monotonic()` of the start.
+
+    Raises SourceError, MigrationError or Refusal if it cannot even start.
+    """
+    server.run(_sessions(config, screen, named, accept_data_loss, began))
+
+
+async def _sessions(config: Config, screen: Screen, named: Path | None, accept_data_loss: bool, began: float) -> None:
+    """One session after another, each with the settings of its time; one that cannot start gives way to the one before."""
+    access, lines = log.setup(config.logging(dev=True))
+    former: Config | None = None
+    chosen: Config | None = config
+    try:
+        while chosen is not None:
+            session = _Session(chosen, screen, named, accept_data_loss, access)
+            try:
+                following = await session.run(began)
+            except Unusable as error:
+                if former is None:
+                    raise
+                screen.failed(error, still="The former settings are in force again.")
+                chosen, former = former, None
+            else:
+                former, chosen = chosen, following
+            began = time.monotonic()
+    finally:
+        lines.close()
+
+
+class _Session:
+    """A server with one set of settings, and the watch over its files."""
+
+    def __init__(self, config: Config, screen: Screen, named: Path | None, accept_data_loss: bool, access: log.AccessLog) -> None:
+        self._config = config
+        self._screen = screen
+        self._named = named
+        self._accept = accept_data_loss
+        self._access = access
+        self._stop = asyncio.Event()
+        self._next: Config | None = None
+
+    async def run(self, began: float) -> Config | None:
+        """Serve until told to stop; gives the settings to go on with, None at the end."""
+        config, screen = self._config, self._screen
+        source = await asyncio.to_thread(build.read_source, config)
+        with contextlib.closing(serve.bind(config)) as sock:
+            chosen, made = secret.for_development(config)
+            if made is not None:
+                screen.note(f"Made a secret that signs tokens on this machine: {made}")
+            self._remark(source)
+            await upgrade.for_development(config, source, screen, screen.ask, accept_data_loss=self._accept)
+            async with build.database(config) as engine:
+                program = build.Program(config, source, engine, chosen, observers=[self._access.record], dev=True)
+                facts = serve.started(config, source, sock, workers=1, watched=self._watched())
+                watching = asyncio.create_task(self._watch(program, source, engine))
+                try:
+                    await server.serve(
+                        program.edge,
+                        sock,
+                        config.server(),
+                        started=lambda _: screen.started(serve.timed(facts, began)),
+                        stop=self._stop,
+                    )
+                finally:
+                    self._stop.set()
+                    watching.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await watching
+        return self._next
+
+    def _remark(self, source: Source) -> None:
+        for text in [*build.remarks(self._config, source), *secret.remarks(self._config)]:
+            self._screen.remark(text)
+
+    @property
+    def _file(self) -> Path:
+        return self._named or Path(FILE)
+
+    def _watched(self) -> tuple[str, ...]:
+        if not self._config.values["dev.watch"]:
+            return ()
+        return self._config.schema_file.name, self._file.name, f"{self._config.migrations_folder.name}/"
+
+    async def _watch(self, program: Program, source: Source, engine: Engine) -> None:
+        """Take up what is saved. A question that still waits for its answer is given up when the files change again."""
+        if not self._config.values["dev.watch"]:
+            return
+        reload = _Reload(self._config, self._screen, program, source, self._accept)
+        files = [self._config.schema_file, self._file]
+        task: asyncio.Task[None] | None = None
+        try:
+            async for paths in watch.changes(files, [self._config.migrations_folder], self._stop):
+                if task is not None:
+                    if reload.asking:
+                        task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
+                if self._file.absolute() in paths and self._take_settings():
+                    return
+                task = asyncio.create_task(reload.run())
+        finally:
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    def _take_settings(self) -> bool:
+        """Look at the saved alyx.yaml; True when the session ends for it."""
+        try:
+            config = load_config(self._named)
+            if (config.values, config.given) == (self._config.values, self._config.given):
+                return False
+            if any(config.values[name] != self._config.values[name] for name in ("server.host", "server.port")):
+                serve.bind(config).close()
+        except Unusable as error:
+            self._screen.failed(error, still="The former settings stay in force.")
+            return False
+        names = sorted(name for name in config.values if config.values[name] != self._config.values.get(name))
+        self._screen.note(f"{self._file.name} changed ({', '.join(names) or 'nothing that does anything'}): starting anew")
+        self._next = config
+        self._stop.set()
+        return True
+
+
+class _Reload:
+    """Brings a saved schema into force. `asking`: it waits for an answer from the keyboard."""
+
+    def __init__(self, config: Config, screen: Screen, program: Program, source: Source, accept_data_loss: bool) -> None:
+        self.asking = False
+        self._config = config
+        self._screen = screen
+        self._program = program
+        self._source = source
+        self._accept = accept_data_loss
+        self._told = ""
+
+    async def run(self) -> None:
+        """Read, migrate, swap; whatever is wrong is shown once, and the last good state goes on."""
+        try:
+            began = time.monotonic()
+            source = await asyncio.to_thread(build.read_source, self._config)
+            migrated = await upgrade.for_development(self._config, source, self._screen, self._ask, accept_data_loss=self._accept)
+            changed = migrated or source.schema != self._source.schema
+            self._program.swap(source)
+            self._source = source
+            if changed or self._told:
+                milliseconds = (time.monotonic() - began) * 1000
+                self._screen.done(f"{self._config.schema_file.name} is in force ({milliseconds:.0f} ms)")
+            self._told = ""
+        except Unusable as error:
+            if str(error) != self._told:
+                self._screen.failed(error, still="Still serving the last good state.")
+            self._told = str(error)
+
+    async def _ask(self, question: str) -> bool | None:
+        self.asking = True
+        try:
+            return await self._screen.ask(question)
+        finally:
+            self.asking = False

@@ -1,0 +1,173 @@
+"""`alyx serve`: the program in production, in this process or in several that share one socket.
+
+With workers the parent binds the socket, starts them, passes signals on and waits; it opens no database while they run. A worker
+that dies ends the rest with an error: restarting is for whoever supervises `alyx serve`. Called by the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alyx.app import build, secret, upgrade
+from alyx.app.refusal import Refusal
+from alyx.app.screen import Screen, Started
+from alyx.config import Config
+from alyx.config import load as load_config
+from alyx.http import log, server
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+_READY = b"ready"
+
+
+def run(config: Config, screen: Screen, *, migrate: bool, began: float) -> int:
+    """Serve until a signal comes. began: `time.monotonic()` of the start. Gives the exit code.
+
+    Raises SourceError, MigrationError or Refusal if it cannot start.
+    """
+    chosen = secret.for_production(config)
+    source = build.read_source(config)
+    sock = bind(config)
+    with contextlib.closing(sock):
+        upgrade.for_production(config, source, screen, migrate=migrate)
+        for text in build.remarks(config, source):
+            screen.remark(text)
+        workers: int = config.values["server.workers"]
+        facts = started(config, source, sock, workers=workers, watched=())
+        if workers > 1:
+            return _parent(config, sock, workers, screen, facts, began)
+        server.run(_serve(config, source, chosen, sock, lambda: screen.started(timed(facts, began))))
+    return 0
+
+
+def bind(config: Config) -> socket.socket:
+    """The socket of `server.host` and `server.port`. Raises Refusal that says what stands in the way."""
+    host, port = config.values["server.host"], config.values["server.port"]
+    try:
+        return server.bind(host, port)
+    except socket.gaierror as error:
+        raise Refusal(f"server.host {host} is not an address of this machine", "use 127.0.0.1, 0.0.0.0 or ::") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            hint = "another `alyx dev`? Stop it, or choose another port: ALYX_SERVER_PORT=8091 alyx dev"
+            raise Refusal(f"port {port} on {host} is in use already", hint) from error
+        if error.errno == errno.EACCES:
+            raise Refusal(f"port {port} may not be used by this account", "ports from 1024 on are free for all") from error
+        raise Refusal(f"cannot listen on {host} port {port}: {error.strerror}", "server.host and server.port set it") from error
+
+
+def started(config: Config, source: build.Source, sock: socket.socket, *, workers: int, watched: tuple[str, ...]) -> Started:
+    """What there is to tell once it serves."""
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # only named
+    return Started(
+        url=f"http://{shown}:{port}",
+        docs=config.values["docs.enabled"],
+        database=str(config.database_path),
+        collections=tuple(source.schema.collections),
+        watched=watched,
+        workers=workers,
+        seconds=0.0,
+    )
+
+
+def timed(facts: Started, began: float) -> Started:
+    """The same facts with the time since the command began."""
+    return Started(
+        facts.url, facts.docs, facts.database, facts.collections, facts.watched, facts.workers, time.monotonic() - began
+    )
+
+
+async def _serve(
+    config: Config, source: build.Source, chosen: str, sock: socket.socket, tell: Any, stop: asyncio.Event | None = None
+) -> None:
+    access, lines = log.setup(config.logging(dev=False))
+    try:
+        async with build.database(config) as engine:
+            program = build.Program(config, source, engine, chosen, observers=[access.record], dev=False)
+            await server.serve(program.edge, sock, config.server(), started=lambda serving: tell(), stop=stop)
+    finally:
+        lines.close()
+
+
+def _parent(config: Config, sock: socket.socket, count: int, screen: Screen, facts: Started, began: float) -> int:
+    """Start the workers and wait for them; gives 0 if they ended because they were told to."""
+    context = multiprocessing.get_context("spawn")
+    # Workers hold the reading end: when this process is gone, however it went, they see its end and stop.
+    alive, held = context.Pipe(duplex=False)
+    file = config.file
+    workers: list[SpawnProcess] = []
+    told: list[Connection] = []
+    stopping = False
+
+    def pass_on(number: int, _: Any) -> None:
+        nonlocal stopping
+        stopping = True
+        for worker in workers:
+            if worker.pid is not None and worker.is_alive():
+                os.kill(worker.pid, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    for index in range(count):
+        mine, theirs = context.Pipe(duplex=False)
+        worker = context.Process(target=_worker, args=(file, sock, alive, theirs), name=f"alyx worker {index + 1}")
+        worker.start()
+        theirs.close()
+        workers.append(worker)
+        told.append(mine)
+    waiting = set(told)
+    with contextlib.closing(held):
+        while any(worker.is_alive() for worker in workers):
+            for ready in wait([*(worker.sentinel for worker in workers if worker.is_alive()), *waiting]):
+                if isinstance(ready, Connection):
+                    waiting.discard(ready)
+                    with contextlib.suppress(EOFError, OSError):
+                        ready.recv_bytes()
+                        if not waiting and not stopping:
+                            screen.started(timed(facts, began))
+            lost = [worker for worker in workers if not worker.is_alive()]
+            if lost and not stopping:
+                first = lost[0]
+                screen.failed(Refusal(f"{first.name} ended (exit code {first.exitcode}); the others are stopped"))
+                pass_on(signal.SIGTERM, None)
+                _join(workers)
+                return 1
+    return 0 if all(worker.exitcode == 0 for worker in workers) else 1
+
+
+def _join(workers: list[SpawnProcess]) -> None:
+    for worker in workers:
+        worker.join()
+
+
+def _worker(file: Path | None, sock: socket.socket, alive: Connection, tell: Connection) -> None:
+    """One of several processes on one socket; reads the project for itself."""
+    if hasattr(os, "setpgid"):
+        # Ctrl-C reaches the whole group of the terminal; the parent passes it on, and twice would mean "at once".
+        os.setpgid(0, 0)
+    config = load_config(file)
+    source = build.read_source(config)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_reader(alive.fileno(), stop.set)
+
+        def ready() -> None:
+            with contextlib.suppress(OSError):
+                tell.send_bytes(_READY)
+
+        await _serve(config, source, secret.for_production(config), sock, ready, stop)
+
+    server.run(main())

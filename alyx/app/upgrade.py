@@ -1,0 +1,88 @@
+"""Brings the database to the schema before it is served: what is done by itself, what is asked, what is refused.
+
+Called by `serve` and dev mode. The migrator judges changes; here stands only who may agree to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from alyx.app import build
+from alyx.app.build import Source
+from alyx.app.refusal import Refusal
+from alyx.app.screen import Screen
+from alyx.config import Config
+from alyx.database.migrations.results import Applied, Plan
+
+Ask = Callable[[str], Awaitable[bool | None]]
+
+
+def for_production(config: Config, source: Source, screen: Screen, *, migrate: bool) -> None:
+    """Refuse an unmigrated database, or with `migrate` apply what is safe. Raises Refusal or MigrationError."""
+    migrator = build.migrator(config)
+    plan = migrator.plan(source.schema)
+    if not plan.empty and not migrate:
+        raise Refusal(
+            f"the database is not at {config.schema_file.name}: {summary(plan)}",
+            "`alyx migrate plan` shows it; `alyx migrate apply`, or `alyx serve --migrate`, does what is safe",
+        )
+    applied = migrator.apply(source.schema)
+    if not applied.ok:
+        raise Refusal(
+            "the database cannot be brought to the schema by what is safe alone",
+            "look at `alyx migrate plan`, then run `alyx migrate apply --yes` or `--accept-data-loss`",
+            reasons=list(applied.reasons),
+        )
+    if applied.changed:
+        screen.done(told(applied))
+
+
+async def for_development(config: Config, source: Source, screen: Screen, ask: Ask, *, accept_data_loss: bool) -> bool:
+    """Apply what is safe, ask for the rest. True if anything was done. Raises Refusal or MigrationError if it stays undone."""
+    migrator = build.migrator(config)
+    plan = await asyncio.to_thread(migrator.plan, source.schema)
+    yes, lose = False, accept_data_loss
+    if not plan.empty:
+        screen.plan(plan)
+        if plan.blocked:
+            raise Refusal("stored records stand in the way of this change", "mend them, or change the schema")
+        if not config.values["dev.auto_migrate"]:
+            raise Refusal("the database is not at the schema, and dev.auto_migrate is off", "run `alyx migrate apply`")
+        if plan.level == "destructive" and not accept_data_loss:
+            await _consent(ask, "This loses data. Do it?", "alyx migrate apply --accept-data-loss")
+            yes = lose = True
+        elif plan.level == "needs_care":
+            await _consent(ask, "This needs care. Do it?", "alyx migrate apply --yes")
+            yes = True
+    applied = await asyncio.to_thread(migrator.apply, source.schema, yes=yes or lose, accept_data_loss=lose)
+    if not applied.ok:
+        raise Refusal("the database was not changed", "alyx migrate plan", reasons=list(applied.reasons))
+    if applied.changed:
+        screen.done(told(applied))
+    return applied.changed
+
+
+async def _consent(ask: Ask, question: str, command: str) -> None:
+    answer = await ask(question)
+    if answer is None:
+        raise Refusal("the database was not changed: this needs somebody's yes", f"run `{command}`")
+    if not answer:
+        raise Refusal("the database was not changed", f"change the schema back, or run `{command}`")
+
+
+def summary(plan: Plan) -> str:
+    """A plan in a few words."""
+    parts = []
+    if plan.pending:
+        parts.append("1 migration file waits" if len(plan.pending) == 1 else f"{len(plan.pending)} migration files wait")
+    if plan.changes:
+        titles = ", ".join(item.title for item in plan.changes[:3])
+        parts.append(titles + (f" and {len(plan.changes) - 3} more" if len(plan.changes) > 3 else ""))
+    return "; ".join(parts)
+
+
+def told(applied: Applied) -> str:
+    """What was done, in a few words."""
+    parts = [f"{file.path.name}" for file in applied.files] + [item.title for item in applied.changes]
+    return "Migrated: " + ", ".join(parts[:5]) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")

@@ -1,0 +1,112 @@
+"""The screen of dev mode and `serve`: what `app` tells, as a person enjoys reading it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from alyx import __version__
+from alyx.app.screen import Started
+from alyx.cli import console, failure
+from alyx.database.migrations.results import Plan
+
+MARKS = {"safe": "[good]+[/]", "needs_care": "[hint]~[/]", "destructive": "[bad]-[/]"}
+WORDS = {"safe": "safe", "needs_care": "needs care", "destructive": "destructive"}
+_MOST_NAMES = 8
+
+
+class Terminal:
+    """Talks to standard output and standard error. interactive: whether questions can be asked.
+
+    asking: a question waits for its answer, or was given up by Ctrl-C.
+    """
+
+    def __init__(self, *, interactive: bool) -> None:
+        self._interactive = interactive
+        self.asking = False
+
+    def started(self, facts: Started) -> None:
+        """The banner: what serves, where to click, what is watched."""
+        console.line(f"\n  [name]Alyx[/] {__version__}  [calm]ready in {facts.seconds:.1f} s[/]\n")
+        rows = [("API", f"{facts.url}/api/collections/{facts.collections[0] if facts.collections else ''}")]
+        if facts.docs:
+            rows.append(("Docs", f"{facts.url}/docs"))
+        rows.append(("Health", f"{facts.url}/health"))
+        for name, link in rows:
+            console.line(f"  [calm]{name:<11}[/][place]{console.plain(link)}[/]")
+        names = ", ".join(facts.collections[:_MOST_NAMES])
+        more = len(facts.collections) - _MOST_NAMES
+        console.line(f"  [calm]Database   [/]{console.plain(facts.database)}")
+        console.line(f"  [calm]Collections[/] {names}" + (f" and {more} more" if more > 0 else ""))
+        if facts.workers > 1:
+            console.line(f"  [calm]Workers    [/]{facts.workers}")
+        if facts.watched:
+            console.line(f"\n  [calm]Watching {', '.join(facts.watched)}. Ctrl-C stops.[/]")
+        console.line()
+
+    def remark(self, text: str) -> None:
+        """Something to look at."""
+        console.warn(text)
+
+    def done(self, text: str) -> None:
+        """Something was done."""
+        console.good(text)
+
+    def note(self, text: str) -> None:
+        """Something calm."""
+        console.line(f"[calm]{console.plain(text)}[/]")
+
+    def failed(self, error: Exception, *, still: str | None = None) -> None:
+        """An error as the command line shows it, and what goes on all the same."""
+        failure.show(error, failure.describe(error))
+        if still:
+            console.note(f"  {still}\n")
+
+    def plan(self, plan: Plan) -> None:
+        """The changes with their marks, and why some of them are not simply made."""
+        show_plan(plan)
+
+    async def ask(self, question: str) -> bool | None:
+        """Wait for y or n on the keyboard without holding anything up; None where there is no keyboard."""
+        if not self._interactive:
+            return None
+        console.out().print(f"[hint]?[/] {console.plain(question)} [calm](y/N)[/] ", end="", soft_wrap=True)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str] = loop.create_future()
+
+        def typed() -> None:
+            if not answer.done():
+                answer.set_result(sys.stdin.readline())
+
+        # A thread that waits for a line could not be given up when the file is saved again, nor at Ctrl-C.
+        loop.add_reader(sys.stdin.fileno(), typed)
+        self.asking = True
+        try:
+            said = (await answer).strip().lower() in ("y", "yes")
+            self.asking = False
+            return said
+        except asyncio.CancelledError:
+            console.line()
+            raise
+        finally:
+            loop.remove_reader(sys.stdin.fileno())
+
+
+def interactive() -> bool:
+    """Whether somebody sits at a keyboard."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def show_plan(plan: Plan) -> None:
+    """The files that wait, then a line for each change; a reason under those that need one, and the rows that matter."""
+    for file in plan.pending:
+        console.line(f"  [place]▸[/] {console.plain(file.path.name)}  [calm]migration file[/]")
+    for item in plan.changes:
+        word = "cannot be made" if item.blocked else WORDS[item.level]
+        console.line(f"  {MARKS[item.level]} {console.plain(item.title)}  [calm]{word}[/]")
+        if item.level != "safe" or item.blocked:
+            console.line(f"      [calm]{console.plain(item.reason)}[/]")
+        for finding in item.findings:
+            console.line(f"      [hint]{console.plain(finding)}[/]")
+    for remark in plan.remarks:
+        console.line(f"  [calm]{console.plain(remark)}[/]")

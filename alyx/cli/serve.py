@@ -1,0 +1,29 @@
+"""`alyx serve`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from alyx.cli import project
+from alyx.cli.lazy import Command
+
+
+@click.command(cls=Command)
+@click.option("--migrate", is_flag=True, help="First bring the database to schema.yaml as far as that is safe.")
+@click.pass_context
+def serve(context: click.Context, migrate: bool) -> None:
+    """Serve in production until SIGTERM or Ctrl-C; requests in flight are finished.
+
+    Needs auth.jwt.secret (32 bytes or more) and a database that is migrated.
+    """
+    began = time.monotonic()
+    from alyx.app import serve as serving
+    from alyx.cli.screen import Terminal
+
+    config = project.config()
+    try:
+        context.exit(serving.run(config, Terminal(interactive=False), migrate=migrate, began=began))
+    except KeyboardInterrupt:
+        context.exit(0)

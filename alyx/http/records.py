@@ -22,7 +22,9 @@ def routes(records: Records) -> list[Route]:
     """The routes of all collections and of batch."""
 
     async def list_documents(request: Request, collection: str) -> Response:
-        return _response(await records.list(_call(request), collection, request.query))
+        answer = await records.list(_call(request), collection, request.query)
+        request.hint = answer.hint
+        return _response(answer)
 
     async def get_document(request: Request, collection: str, key: str) -> Response:
         return _response(await records.get(_call(request), collection, key, request.query))

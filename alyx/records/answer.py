@@ -22,10 +22,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body (JSON, or empty) and the headers that carry meaning. replayed: this is a kept answer given again."""
+    """Status, body (JSON, or empty) and the headers that carry meaning. replayed: this is a kept answer given again.
+    hint: a remark for the log of slow requests."""
 
     status: int
     body: bytes = b""
     etag: str | None = None
     location: str | None = None
     replayed: bool = False
+    hint: str | None = None

@@ -6,8 +6,9 @@ Called by `http`; calls down into rules and database. Knows nothing of sockets, 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -16,7 +17,8 @@ import sqlalchemy as sa
 from alyx.base import json
 from alyx.base.errors import AlyxError
 from alyx.database.work import Work
-from alyx.records import batch, idempotency, query, reading, writing
+from alyx.records import batch as batches
+from alyx.records import hints, idempotency, query, reading, writing
 from alyx.records.access import Access
 from alyx.records.answer import Answer, Call
 from alyx.records.limits import Limits
@@ -43,6 +45,10 @@ class Database(Protocol):
         """Run in one write transaction; done means that it is on disk."""
         ...
 
+    def scans(self, sql: str) -> Sequence[str]:
+        """The lines of a query plan in which a whole table or index is read."""
+        ...
+
 
 class Records:
     """The records of one schema. Made anew whenever schema or rules change."""
@@ -66,7 +72,12 @@ class Records:
         access.require(self._book.of(name).read, name)
         asked = self._parse_list(collection, text)
         work = partial(reading.list_documents, self._planner, collection, asked, access, self._limits.expand_rows)
-        return Answer(200, await self._database.read(work))
+        started = perf_counter()
+        body = await self._database.read(work)
+        if perf_counter() - started < hints.SLOW:
+            return Answer(200, body)
+        plan, _ = self._planner.plan_list(collection, asked, access)
+        return Answer(200, body, hint=hints.hint(name, asked, self._database.scans(plan.page.sql)))
 
     async def get(self, call: Call, name: str, key_text: str, text: str) -> Answer:
         """`GET /{c}/{id}`: one document with its ETag, or 304."""
@@ -136,11 +147,11 @@ class Records:
 
     async def batch(self, call: Call, body: bytes) -> Answer:
         """`POST /api/batch`: all or none."""
-        operations = batch.parse(body, self._limits)
-        prepare = [partial(self._prepare, call, each) for each in operations]
+        operations = batches.parse(body, self._limits)
+        prepare: Sequence[Callable[[], Prepared]] = [partial(self._prepare, call, each) for each in operations]
         return await self._write(call, "/api/batch", body, lambda: _answer_batch(prepare))
 
-    def _prepare(self, call: Call, operation: batch.Operation) -> Prepared:
+    def _prepare(self, call: Call, operation: batches.Operation) -> Prepared:
         """One operation of a batch, judged and validated as if it came alone."""
         name = operation.collection
         target = self._target(call, name, operation.method)
@@ -239,5 +250,5 @@ def _answer_many(several: list[Prepared]) -> Work[Answer]:
     return Answer(201, f'{{"docs":[{",".join(texts)}]}}'.encode())
 
 
-def _answer_batch(prepare: list[Callable[[], Prepared]]) -> Work[Answer]:
-    return Answer(200, batch.body_of((yield from batch.run(prepare))))
+def _answer_batch(prepare: Sequence[Callable[[], Prepared]]) -> Work[Answer]:
+    return Answer(200, batches.body_of((yield from batches.run(prepare))))

@@ -1,10 +1,12 @@
 """A record on its way into the table: defaults, server-owned values, stored form.
 
-Pure but for clock and ids, which come from `base`. `Writable` is made once per collection, so that a write pays for none of the look-ups.
+Pure but for clock and ids, which come from `base`.
+`Writable` is made once per collection, so that a write pays for none of the look-ups.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -83,7 +85,7 @@ class Writable:
 
 def _default(field: Field) -> Callable[[str], Any]:
     """How a field that was not given is filled: from the moment of the write, or from nothing."""
-    if field.default is model.NOW or (field.on_update_now and field.default is model.MISSING):
+    if field.default is model.NOW or (field.on_update_now and field.default is model.MISSING and not field.nullable):
         return _today if field.type is Type.DATE else _moment
     if field.default is model.AUTO:
         return {Type.UUID: _uuid, Type.INT: _null}.get(field.value_type, _random_id)
@@ -131,31 +133,28 @@ def _refuse(faults: list[Detail]) -> None:
 
 
 def _increment(field: Field, stored: Any, amount: int | float | str, faults: list[Detail]) -> Any:
-    """Add to a number (null counts as 0), within 64 bit and the field's own limits."""
-    result: Any
+    """Add to a number (null counts as 0), within 64 bit (or the range of a double) and the field's own limits."""
+    low, high = _range(field)
+    exact = field.value_type is Type.DECIMAL
+    before: Any = Decimal(str(stored or 0)) if exact else stored or 0
+    total = before + (Decimal(str(amount)) if exact else amount)
+    if total > high:
+        faults.append(Detail(field.name, "max_value", f"{field.name} would exceed {high}"))
+    elif total < low:
+        faults.append(Detail(field.name, "min_value", f"{field.name} would go below {low}"))
+    return f"{total:.{field.scale or 0}f}" if exact else total
+
+
+def _range(field: Field) -> tuple[Any, Any]:
+    """The least and the greatest value that a number field may hold."""
     if field.value_type is Type.DECIMAL:
-        number = Decimal(stored or 0) + Decimal(str(amount))
-        scaled = int(number.scaleb(field.scale or 0))
-        low, high, exact = json.INT_MIN, json.INT_MAX, scaled
-        result = f"{number:.{field.scale or 0}f}"
-        minimum, maximum = _decimal(field.minimum), _decimal(field.maximum)
-        compared: Any = number
-    else:
-        compared = result = exact = (stored or 0) + amount
-        low, high = (
-            (json.INT_MIN, json.INT_MAX) if field.value_type is Type.INT else (-1.7976931348623157e308, 1.7976931348623157e308)
+        least, most = Decimal(json.INT_MIN).scaleb(-(field.scale or 0)), Decimal(json.INT_MAX).scaleb(-(field.scale or 0))
+        return (
+            least if field.minimum is None else Decimal(str(field.minimum)),
+            most if field.maximum is None else Decimal(str(field.maximum)),
         )
-        minimum, maximum = field.minimum, field.maximum
-    if exact > high or (maximum is not None and compared > maximum):
-        faults.append(
-            Detail(field.name, "max_value", f"{field.name} would exceed {field.maximum if maximum is not None else high}")
-        )
-    elif exact < low or (minimum is not None and compared < minimum):
-        faults.append(
-            Detail(field.name, "min_value", f"{field.name} would go below {field.minimum if minimum is not None else low}")
-        )
-    return result
-
-
-def _decimal(limit: int | float | str | None) -> Decimal | None:
-    return None if limit is None else Decimal(str(limit))
+    widest = (json.INT_MIN, json.INT_MAX) if field.value_type is Type.INT else (-sys.float_info.max, sys.float_info.max)
+    return (
+        widest[0] if field.minimum is None else field.minimum,
+        widest[1] if field.maximum is None else field.maximum,
+    )

@@ -42,13 +42,13 @@ CREATE TABLE _alyx_generations (
 
 CREATE TABLE _alyx_migrations (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    version INTEGER UNIQUE,
+    version INTEGER,
     name TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('file', 'planned')),
     checksum TEXT,
-    operations TEXT NOT NULL CHECK (json_valid(operations)),
-    undo TEXT CHECK (json_valid(undo)),
-    schema TEXT NOT NULL CHECK (json_valid(schema)),
+    operations TEXT NOT NULL,
+    undo TEXT,
+    schema TEXT NOT NULL,
     applied_at TEXT NOT NULL
 ) STRICT;
 

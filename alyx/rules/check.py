@@ -1,0 +1,521 @@
+"""The check: names and types of a syntax tree against the schema (hard-parts §1, R1).
+
+Makes the typed tree or raises CheckError for the first fault, with its place in the rule's text and a hint. Called by `book` for
+rules and for a client's `where`. Never looks at values, and never at SQL: what SQL cannot say is refused by the lowering itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from alyx.rules import functions, syntax, tree, types
+from alyx.rules.functions import Function
+from alyx.rules.syntax import Call, ListLiteral, Literal, Macro, MapLiteral, Message, Name, Node, Select, UInt
+from alyx.rules.tree import Expr
+from alyx.rules.types import BOOL, DOUBLE, DYN, INT, NUMBERS, STRING, Type
+from alyx.rules.values import Beyond, Fault
+from alyx.schema.model import Collection
+from alyx.schema.model import Type as FieldType
+
+
+class CheckError(Exception):
+    """A rule that cannot stand. start: offset in the rule's text."""
+
+    def __init__(self, message: str, start: int, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a text may name.
+
+    doc: the collection of the record; None, together with loose, is standalone CEL (conformance), where dyn may stand anywhere.
+    collections: those that `collections.c.exists` may look into. internal: whether internal fields may be read.
+    request: the members of `request` that may be used.
+    """
+
+    doc: Collection | None = None
+    collections: Mapping[str, Collection] = field(default_factory=dict)
+    internal: bool = True
+    request: frozenset[str] = frozenset(types.REQUEST)
+    loose: bool = False
+
+
+STANDALONE = Scope(loose=True)
+
+
+def check(node: Node, scope: Scope) -> Expr:
+    """The typed tree of a syntax tree. Raises CheckError."""
+    return _Checker(scope).expr(node)
+
+
+def check_rule(node: Node, scope: Scope) -> Expr:
+    """The same for a text that must be a condition."""
+    checker = _Checker(scope)
+    return checker.condition(checker.expr(node))
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{found[0]}`?" if found else None
+
+
+class _Checker:
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.locals: dict[str, Type] = {}
+        self.records: dict[str, Collection] = {"doc": scope.doc} if scope.doc else {}
+
+    # Dispatch -----------------------------------------------------------------------------------------------------------
+
+    def expr(self, node: Node) -> Expr:
+        match node:
+            case Literal():
+                return self.literal(node)
+            case Name():
+                return self.name(node)
+            case Select():
+                return self.select(node)
+            case Call():
+                return self.call(node)
+            case ListLiteral():
+                return self.list_literal(node)
+            case MapLiteral():
+                return self.map_literal(node)
+            case Macro():
+                return self.macro(node)
+            case Message():
+                raise CheckError(f"`{node.name}` is no type that can be made here", node.start, "rules have no messages")
+
+    @staticmethod
+    def literal(node: Literal) -> Expr:
+        kinds = {bool: BOOL, int: INT, UInt: types.UINT, float: DOUBLE, str: STRING, bytes: types.BYTES}
+        return tree.Const(kinds.get(type(node.value), types.NULL), node.start, node.end, node.value)
+
+    def name(self, node: Name) -> Expr:
+        if node.name in self.locals:
+            return tree.Local(self.locals[node.name], node.start, node.end, node.name)
+        if node.name in self.records:
+            raise CheckError(f"`{node.name}` is a record, not a value", node.start, f"name a field: `{node.name}.id`")
+        if not self.scope.loose and node.name in ("auth", "request", "collections"):
+            hint = "write `auth.id != null` for a signed-in caller" if node.name == "auth" else None
+            raise CheckError(f"`{node.name}` is not a value", node.start, hint)
+        if node.name in _TYPE_NAMES:
+            return tree.Const(types.TYPE, node.start, node.end, functions.type_name(_TYPE_NAMES[node.name]))
+        known = [*self.locals, *self.records, *(() if self.scope.loose else ("auth", "request", "collections"))]
+        raise CheckError(f"unknown name `{node.name}`", node.start, _nearest(node.name, known) or _known(known))
+
+    # Fields -------------------------------------------------------------------------------------------------------------
+
+    def select(self, node: Select) -> Expr:
+        if isinstance(node.operand, Name) and node.operand.name not in self.locals:
+            found = self.variable(node, node.operand.name)
+            if found is not None:
+                return found
+        if self.scope.loose and _dotted(node) == "google.protobuf.Timestamp":
+            return tree.Const(types.TYPE, node.start, node.end, functions.type_name("timestamp"))
+        if self.scope.loose and _dotted(node) == "google.protobuf.Duration":
+            return tree.Const(types.TYPE, node.start, node.end, functions.type_name("duration"))
+        operand = self.expr(node.operand)
+        if operand.type.kind not in ("map", "dyn"):
+            raise CheckError(f"{operand.type} has no fields", node.start, None)
+        if node.test:
+            return tree.Present(BOOL, node.start, node.end, operand, node.field)
+        key = tree.Const(STRING, node.end - len(node.field), node.end, node.field)
+        return tree.Member(operand.type.item or DYN, node.start, node.end, operand, key)
+
+    def variable(self, node: Select, name: str) -> Expr | None:
+        """`doc.x`, `m.x`, `auth.x`, `request.x`."""
+        if name in self.records:
+            return self.column(node, name, self.records[name])
+        if self.scope.loose:
+            return None
+        if name == "auth":
+            if node.field == "metadata":
+                hint = "users write their metadata themselves; let an admin set `claims`"
+                raise CheckError("`auth.metadata` may not stand in rules", node.start, hint)
+            if node.field not in types.AUTH:
+                raise CheckError(
+                    f"`auth` has no `{node.field}`", node.start, _nearest(node.field, types.AUTH) or _known(types.AUTH)
+                )
+            if node.test:
+                return tree.AuthPresent(BOOL, node.start, node.end, node.field)
+            return tree.Auth(types.AUTH[node.field], node.start, node.end, node.field)
+        if name == "request":
+            return self.request(node)
+        if name == "collections":
+            raise CheckError("a collection is not a value", node.start, f"write `collections.{node.field}.exists(x, ...)`")
+        return None
+
+    def request(self, node: Select) -> Expr:
+        if node.field not in types.REQUEST:
+            hint = _nearest(node.field, types.REQUEST) or _known(types.REQUEST)
+            raise CheckError(f"`request` has no `{node.field}`", node.start, hint)
+        if node.field not in self.scope.request:
+            allowed = _known(f"request.{name}" for name in sorted(self.scope.request)) if self.scope.request else None
+            raise CheckError(
+                f"`request.{node.field}` cannot be used here", node.start, allowed or "only doc and auth are known here"
+            )
+        if node.test:
+            return tree.Const(BOOL, node.start, node.end, True)
+        return tree.Request(types.REQUEST[node.field], node.start, node.end, node.field)
+
+    def column(self, node: Select, source: str, collection: Collection) -> Expr:
+        known = [item.name for item in collection.fields.values() if self.scope.internal or not item.internal]
+        if node.field not in known:
+            hint = _nearest(node.field, known) or _known(known)
+            raise CheckError(f"`{collection.name}` has no field `{node.field}`", node.start, hint)
+        if node.test:
+            return tree.Const(BOOL, node.start, node.end, True)
+        declared = collection.fields[node.field]
+        return tree.Column(types.of_field(declared), node.start, node.end, source, declared)
+
+    # Literals -----------------------------------------------------------------------------------------------------------
+
+    def list_literal(self, node: ListLiteral) -> Expr:
+        items = tuple(self.plain(self.expr(item)) for item in node.items)
+        joined: Type | None = items[0].type if items else DYN
+        for item in items[1:]:
+            joined = types.join(joined, item.type) if joined else None
+        if joined is None or joined.kind == "dyn":
+            items = tuple(self.widen(item) for item in items)
+        return tree.ListOf(Type("list", item=joined or DYN), node.start, node.end, items)
+
+    def map_literal(self, node: MapLiteral) -> Expr:
+        items = tuple(self.widen(self.plain(self.expr(item))) for entry in node.entries for item in entry)
+        return tree.MapOf(types.MAP, node.start, node.end, items)
+
+    @staticmethod
+    def plain(expr: Expr) -> Expr:
+        if expr.type.kind == "decimal":
+            raise CheckError(
+                "a decimal can only be compared", expr.start, "with ==, !=, <, <=, >, >= or in, to numbers and decimals"
+            )
+        return expr
+
+    def widen(self, expr: Expr) -> Expr:
+        if expr.type.kind == "dyn":
+            return expr
+        self.plain(expr)
+        return tree.Widen(DYN, expr.start, expr.end, expr)
+
+    # Operators and calls ------------------------------------------------------------------------------------------------
+
+    def condition(self, expr: Expr) -> Expr:
+        if expr.type.kind == "bool" or (self.scope.loose and expr.type.kind == "dyn"):
+            return expr
+        hint = "compare it: `... == true`" if expr.type.kind == "dyn" else "a condition is true or false"
+        raise CheckError(f"needs a bool, found {expr.type}", expr.start, hint)
+
+    def call(self, node: Call) -> Expr:
+        name, args = node.function, node.args
+        if name in (syntax.AND, syntax.OR):
+            items = tuple(self.condition(self.expr(item)) for item in args)
+            return tree.Logic(BOOL, node.start, node.end, name == syntax.AND, items)
+        if name == syntax.NOT:
+            return tree.Not(BOOL, node.start, node.end, self.condition(self.expr(args[0])))
+        if name == syntax.CONDITION:
+            return self.conditional(node)
+        if name == syntax.INDEX:
+            return self.index(node)
+        if name in ("_==_", "_!=_"):
+            equal = self.equal(node, self.expr(args[0]), self.expr(args[1]))
+            return equal if name == "_==_" else tree.Not(BOOL, node.start, node.end, equal)
+        if name in ("_<_", "_<=_", "_>_", "_>=_"):
+            return self.order(node, self.expr(args[0]), self.expr(args[1]))
+        if name == syntax.IN:
+            return self.contains(node, self.expr(args[0]), self.expr(args[1]))
+        return self.invoke(node)
+
+    def conditional(self, node: Call) -> Expr:
+        test = self.condition(self.expr(node.args[0]))
+        yes, no = self.plain(self.expr(node.args[1])), self.plain(self.expr(node.args[2]))
+        joined = types.join(yes.type, no.type)
+        if joined is None:
+            if not self.scope.loose:
+                raise CheckError(f"the branches of ?: differ: {yes.type} and {no.type}", node.start, "make them one type")
+            joined = DYN
+        if joined.kind == "dyn":
+            yes, no = self.widen(yes), self.widen(no)
+        return tree.Cond(joined, node.start, node.end, test, yes, no)
+
+    def index(self, node: Call) -> Expr:
+        operand, key = self.expr(node.args[0]), self.plain(self.expr(node.args[1]))
+        kind = operand.type.kind
+        if kind not in ("list", "map", "dyn") or (kind == "list" and key.type.kind not in (NUMBERS | {"dyn"})):
+            raise CheckError(f"{operand.type} has no [{key.type}]", node.start)
+        return tree.Member(operand.type.item or DYN, node.start, node.end, operand, self.widen(key))
+
+    def equal(self, node: Node, left: Expr, right: Expr) -> Expr:
+        for one, other in ((left, right), (right, left)):
+            if isinstance(one, tree.Auth) and _is_null(other):
+                present = tree.AuthPresent(BOOL, node.start, node.end, one.name)
+                return tree.Not(BOOL, node.start, node.end, present)
+        left, right = self.matched(node, left, right, "compared")
+        if left.type.kind == "bool":
+            for side in (left, right):
+                if isinstance(side, tree.Cond | tree.Logic) and side.type.nullable:
+                    raise CheckError("a nullable bool cannot stand in a compared ?:", side.start, "write `doc.field == true`")
+        return tree.Equal(BOOL, node.start, node.end, left, right)
+
+    def order(self, node: Call, left: Expr, right: Expr) -> Expr:
+        left, right = self.matched(node, left, right, "ordered")
+        for side in (left, right):
+            if side.type.kind not in types.ORDERED | {"dyn"}:
+                raise CheckError(f"{side.type} has no order", side.start)
+        return tree.Order(BOOL, node.start, node.end, syntax.SIGNS[node.function], left, right)
+
+    def matched(self, node: Node, left: Expr, right: Expr, verb: str) -> tuple[Expr, Expr]:
+        """Both sides as one type: numbers folded or cast, literals read as the column's type, dyn on both sides or neither."""
+        left, right = _fitted(left, right), _fitted(right, left)
+        one, other = left.type.kind, right.type.kind
+        if "decimal" in (one, other):
+            if {one, other} <= {"decimal", "int", "null"}:
+                return left, right
+            found = next(item for item in (one, other) if item != "decimal")
+            raise CheckError(
+                f"a decimal cannot be {verb} with {found}", node.start, "use a decimal, an int or a literal such as 9.99"
+            )
+        if one == other or "null" in (one, other):
+            return left, right
+        if {one, other} == {"int", "double"}:
+            return _as_double(left), _as_double(right)
+        if "dyn" in (one, other) or {one, other} <= NUMBERS:
+            return self.widen(left), self.widen(right)
+        if self.scope.loose and verb == "compared":
+            return self.widen(left), self.widen(right)
+        raise CheckError(f"{left.type} cannot be {verb} with {right.type}", node.start, _type_hint(left, right))
+
+    def contains(self, node: Call, item: Expr, container: Expr) -> Expr:
+        kind = container.type.kind
+        if isinstance(container, tree.ListOf):
+            return self.in_list(node, item, container)
+        self.plain(item)
+        if kind not in ("list", "map", "dyn"):
+            raise CheckError(f"`in` needs a list or a map, found {container.type}", container.start)
+        inner = container.type.item or DYN
+        if kind == "list" and inner.kind != "dyn":
+            if item.type.kind not in (inner.kind, "dyn", "null") and not self.scope.loose:
+                raise CheckError(f"{item.type} cannot be in {container.type}", node.start)
+            if item.type.kind == inner.kind:
+                return tree.Contains(BOOL, node.start, node.end, item, container)
+        return tree.Contains(BOOL, node.start, node.end, self.widen(item), self.widen(container))
+
+    def in_list(self, node: Call, item: Expr, container: tree.ListOf) -> Expr:
+        """`x in [a, b]`: each compared as by ==, so that literals fit the column."""
+        source = node.args[1]
+        raw = tuple(each.operand if isinstance(each, tree.Widen) else each for each in container.items)
+        assert isinstance(source, ListLiteral)
+        pairs = [self.matched(node, item, each, "compared") for each in raw]
+        if item.type.kind == "decimal":
+            tests = tuple(tree.Equal(BOOL, node.start, node.end, one, other) for one, other in pairs)
+            return tree.Logic(BOOL, node.start, node.end, False, tests) if tests else _false(node)
+        same = item.type.kind != "dyn" and all(
+            one is item and other.type.kind in (item.type.kind, "null") for one, other in pairs
+        )
+        if same:
+            fitted = tuple(other for _, other in pairs)
+            typed = Type("list", item=replace(item.type, nullable=any(each.type.nullable for each in fitted)))
+            return tree.Contains(BOOL, node.start, node.end, item, tree.ListOf(typed, container.start, container.end, fitted))
+        widened = tuple(self.widen(each) for each in raw)
+        items = tree.ListOf(types.LIST, container.start, container.end, widened)
+        return tree.Contains(BOOL, node.start, node.end, self.widen(item), items)
+
+    def invoke(self, node: Call) -> Expr:
+        sources = node.args if node.target is None else (node.target, *node.args)
+        name, member = node.function, node.target is not None
+        if name in ("dyn", "type") and not member and len(sources) == 1:
+            return self.converted(node, name, self.expr(sources[0]))
+        if name not in functions.TABLE:
+            known = [item for item in functions.TABLE if not item.startswith(("_", "-"))]
+            raise CheckError(
+                f"unknown function `{name}`", node.start, _nearest(name, known) or "docs/rules.md lists the functions"
+            )
+        args = tuple(self.plain(self.expr(item)) for item in sources)
+        fitting = [item for item in functions.candidates(name, len(args), member) if _fits(item, args)]
+        if not fitting:
+            raise self.no_overload(node, args, member)
+        if len(fitting) == 1:
+            return self.resolved(node, fitting[0], args)
+        results = {item.result for item in fitting}
+        result = types.BY_NAME[results.pop()] if len(results) == 1 else DYN
+        return tree.Dynamic(result, node.start, node.end, name, member, tuple(self.widen(item) for item in args))
+
+    def converted(self, node: Call, name: str, arg: Expr) -> Expr:
+        if name == "dyn":
+            if not self.scope.loose:
+                raise CheckError("dyn() cannot be used in rules", node.start, "types are static here")
+            return self.widen(arg)
+        if arg.type.kind != "dyn" and not arg.type.nullable:
+            return tree.Const(types.TYPE, node.start, node.end, functions.type_name(arg.type.kind))
+        if arg.type.kind == "null":
+            return tree.Const(types.TYPE, node.start, node.end, functions.type_name("null"))
+        return tree.Dynamic(types.TYPE, node.start, node.end, "type", False, (self.widen(arg),))
+
+    def resolved(self, node: Call, function: Function, args: tuple[Expr, ...]) -> Expr:
+        given = tuple(_narrowed(item, kind) for item, kind in zip(args, function.params, strict=True))
+        result = types.BY_NAME[function.result]
+        if function.result == "list":
+            result = types.join(given[0].type, given[1].type) or types.LIST
+        result = replace(result, nullable=result.kind == "dyn")
+        if function.name == "matches" and isinstance(given[1], tree.Const):
+            try:
+                functions.pattern(given[1].value)
+            except Fault as error:
+                if not self.scope.loose:
+                    raise CheckError(str(error), given[1].start, "RE2 syntax") from None
+        self.known_zone(function, given)
+        if given and all(isinstance(item, tree.Const) for item in given):
+            return self.folded(node, function, given, result)
+        return tree.Invoke(result, node.start, node.end, function, given)
+
+    def known_zone(self, function: Function, args: tuple[Expr, ...]) -> None:
+        if function.params[:2] == ("timestamp", "string") and isinstance(args[1], tree.Const) and not self.scope.loose:
+            try:
+                function.call("2000-01-01T00:00:00.000000Z", args[1].value)
+            except Fault as error:
+                raise CheckError(str(error), args[1].start, "an IANA name or an offset such as +02:00") from None
+
+    def folded(self, node: Call, function: Function, args: tuple[Expr, ...], result: Type) -> Expr:
+        """A call on constants, done now. What Alyx cannot hold is refused; what is an error stays one, or is refused in rules."""
+        values: list[Any] = [item.value for item in args if isinstance(item, tree.Const)]
+        try:
+            return tree.Const(result, node.start, node.end, function.call(*values))
+        except Beyond as error:
+            raise CheckError(str(error), node.start) from None
+        except Fault as error:
+            if not self.scope.loose:
+                raise CheckError(f"always an error: {error}", node.start) from None
+            return tree.Invoke(result, node.start, node.end, function, args)
+
+    def no_overload(self, node: Call, args: tuple[Expr, ...], member: bool) -> CheckError:
+        shown = ", ".join(str(item.type) for item in args)
+        sign = syntax.SIGNS.get(node.function)
+        what = f"`{sign}`" if sign else f"{node.function}()"
+        hint = None
+        if {item.type.kind for item in args} == {"int", "double"}:
+            hint = "int and float do not mix: write 1.0 instead of 1, or double(x)"
+        elif functions.candidates(node.function, len(args), not member):
+            hint = f"write it as {node.function}(x)" if member else f"write it as x.{node.function}(...)"
+        return CheckError(f"{what} does not take ({shown})", node.start, hint)
+
+    # Macros -------------------------------------------------------------------------------------------------------------
+
+    def macro(self, node: Macro) -> Expr:
+        target = node.target
+        if isinstance(target, Select) and isinstance(target.operand, Name) and target.operand.name == "collections":
+            return self.elsewhere(node, target)
+        if node.variable in self.records or node.variable in ("auth", "request", "collections"):
+            raise CheckError(f"`{node.variable}` is taken", node.start, "give the variable another name")
+        source = self.expr(target)
+        if source.type.kind not in ("list", "map", "dyn"):
+            raise CheckError(f"{node.kind}() needs a list or a map, found {source.type}", node.start)
+        outer = dict(self.locals)
+        self.locals[node.variable] = (source.type.item or DYN) if source.type.kind == "list" else DYN
+        predicate = self.condition(self.expr(node.predicate)) if node.predicate is not None else None
+        transform = self.plain(self.expr(node.transform)) if node.transform is not None else None
+        self.locals = outer
+        result = {"map": Type("list", item=transform.type if transform else DYN), "filter": source.type.required()}
+        if node.kind == "filter" and source.type.kind != "list":
+            result["filter"] = types.LIST
+        typed = result.get(node.kind, BOOL)
+        return tree.Comprehension(typed, node.start, node.end, node.kind, source, node.variable, predicate, transform)
+
+    def elsewhere(self, node: Macro, target: Select) -> Expr:
+        if not self.scope.collections:
+            raise CheckError("`collections` cannot be used here", node.start, "only doc and auth are known here")
+        if target.field not in self.scope.collections:
+            hint = _nearest(target.field, self.scope.collections) or _known(self.scope.collections)
+            raise CheckError(f"there is no collection `{target.field}`", target.start, hint)
+        if node.kind != "exists" or node.predicate is None:
+            raise CheckError(f"collections have no {node.kind}()", node.start, "only `collections.c.exists(x, ...)`")
+        if node.variable in self.records or node.variable in self.locals or node.variable in ("auth", "request", "collections"):
+            raise CheckError(f"`{node.variable}` is taken", node.start, "give the variable another name")
+        self.records[node.variable] = self.scope.collections[target.field]
+        predicate = self.condition(self.expr(node.predicate))
+        del self.records[node.variable]
+        return tree.Exists(BOOL, node.start, node.end, target.field, node.variable, predicate)
+
+
+_TYPE_NAMES = {name: name for name in ("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type")} | {
+    "null_type": "null"
+}
+
+
+def _false(node: Node) -> Expr:
+    return tree.Const(BOOL, node.start, node.end, False)
+
+
+def _known(names: Iterable[str]) -> str:
+    return "known: " + ", ".join(names)
+
+
+def _is_null(expr: Expr) -> bool:
+    return isinstance(expr, tree.Const) and expr.value is None
+
+
+def _dotted(node: Node) -> str | None:
+    if isinstance(node, Name):
+        return node.name
+    if isinstance(node, Select) and (left := _dotted(node.operand)):
+        return f"{left}.{node.field}"
+    return None
+
+
+def _type_hint(left: Expr, right: Expr) -> str | None:
+    kinds = {left.type.kind, right.type.kind}
+    if kinds == {"timestamp", "string"}:
+        return "write timestamp('2026-01-01T00:00:00Z')"
+    if "bool" in kinds:
+        return "a bool is compared with true or false"
+    return None
+
+
+def _fits(function: Function, args: tuple[Expr, ...]) -> bool:
+    return all(item.type.kind in (kind, "dyn") for item, kind in zip(args, function.params, strict=True))
+
+
+def _narrowed(expr: Expr, kind: str) -> Expr:
+    if expr.type.kind != "dyn":
+        return expr
+    return tree.Narrow(types.BY_NAME[kind].required(), expr.start, expr.end, expr)
+
+
+def _as_double(expr: Expr) -> Expr:
+    if expr.type.kind == "double":
+        return expr
+    if isinstance(expr, tree.Const):
+        return tree.Const(DOUBLE, expr.start, expr.end, float(expr.value))
+    return tree.Invoke(replace(DOUBLE, nullable=expr.type.nullable), expr.start, expr.end, functions.MIXED, (expr,))
+
+
+def _fitted(expr: Expr, other: Expr) -> Expr:
+    """A literal as the type of what it is compared with: 3.0 beside an int is 3, 9.99 beside a decimal is exact, a uuid canonical."""
+    if not isinstance(expr, tree.Const) or isinstance(other, tree.Const):
+        return expr
+    kind, wanted = expr.type.kind, other.type.kind
+    if wanted == "decimal" and kind in ("int", "double"):
+        return _decimal(expr)
+    if wanted == "int" and kind == "double" and expr.value.is_integer() and abs(expr.value) < 2**53:
+        return tree.Const(INT, expr.start, expr.end, int(expr.value))
+    if isinstance(other, tree.Column) and other.field.value_type is FieldType.UUID and isinstance(expr.value, str):
+        try:
+            return tree.Const(STRING, expr.start, expr.end, str(UUID(expr.value)))
+        except ValueError:
+            raise CheckError("not a uuid", expr.start, "such as '0190c2d1-5b1e-7c3a-9f00-0123456789ab'") from None
+    return expr
+
+
+def _decimal(expr: tree.Const) -> Expr:
+    # repr of a double is the shortest text that reads back as it: of a literal with up to 15 digits, what the user wrote.
+    exact = Decimal(repr(expr.value))
+    scale = max(0, -int(exact.normalize().as_tuple().exponent))
+    return tree.Const(Type("decimal", scale=scale), expr.start, expr.end, int(exact.scaleb(scale)))

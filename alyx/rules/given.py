@@ -1,0 +1,114 @@
+"""Partial evaluation before SQL (hard-parts R3): what depends on the caller, the request and constants only is computed in Python.
+
+What depends on `auth` alone decides the *shape* of the SQL: a condition is simply true, false or an error; of a value the kind
+is known and the value is bound. What depends on `request` is bound with each statement, an error as NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from alyx.base import json
+from alyx.rules import python, tree
+from alyx.rules.python import Judge
+from alyx.rules.tree import Expr
+from alyx.rules.values import KINDS
+
+Outcome: TypeAlias = "bool | str | None"
+"""Of a condition: True, False, or None for an error. Of a value: its kind, or `error`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One maximal part without `doc`. bind: the name of its parameter; late: whether it needs the request."""
+
+    expr: Expr
+    bind: str
+    late: bool
+    judge: Judge
+
+    @property
+    def condition(self) -> bool:
+        """Whether it is a condition rather than a value."""
+        return self.expr.type.kind == "bool"
+
+    def outcome(self, auth: Mapping[str, Any]) -> Outcome:
+        """What the caller makes of it; only when not late."""
+        if self.condition:
+            verdict: bool | None = self.judge(auth, {}, {})
+            return verdict
+        try:
+            return KINDS[type(self.judge(auth, {}, {}))] if self.expr.type.kind == "dyn" else self._kind(self.judge(auth, {}, {}))
+        except Exception:
+            return "error"
+
+    def _kind(self, value: Any) -> str:
+        return "null" if value is None else self.expr.type.kind
+
+    def value(self, auth: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
+        """The value to bind, in stored form; None for an error, whose SQL does not look at it or takes NULL for it."""
+        try:
+            found = self.judge(auth, {}, request)
+        except Exception:
+            return None
+        if type(found) in (list, dict):
+            return json.dumps(found).decode()
+        return int(found) if isinstance(found, int) else str(found) if isinstance(found, str) else found
+
+
+def collect(expr: Expr, digest: str) -> dict[int, Given]:
+    """The given parts of a tree by the identity of their node. digest: makes names unique where rules share a statement."""
+    found: dict[int, Given] = {}
+    for part in _maximal(expr):
+        needs = _needs(part)
+        late = "request" in needs
+        if isinstance(part, tree.Auth):
+            bind = f"auth_{part.name}"
+        elif isinstance(part, tree.Request):
+            bind = f"request_{part.name}"
+        else:
+            bind = f"{'request' if late else 'auth'}_{digest}_{len(found)}"
+        judge = python.verdict(part) if part.type.kind == "bool" else python.value(part)
+        found[id(part)] = Given(part, bind, late, judge)
+    return found
+
+
+def _maximal(expr: Expr) -> Iterator[Expr]:
+    if isinstance(expr, tree.Const):
+        return
+    if isinstance(expr, tree.Widen):  # says nothing in SQL
+        yield from _maximal(expr.operand)
+        return
+    needs = _needs(expr)
+    if not needs & {"doc", "elsewhere", "local"}:
+        composed = isinstance(expr, tree.Logic | tree.Not | tree.Cond) and expr.type.kind == "bool"
+        if not (composed and "request" in needs):
+            yield expr
+            return
+    parts = expr.parts()
+    if isinstance(expr, tree.Contains) and isinstance(expr.container, tree.ListOf):
+        parts = (expr.item, *expr.container.items)  # its items stand one by one in IN (...)
+    for part in parts:
+        yield from _maximal(part)
+
+
+def _needs(expr: Expr, bound: frozenset[str] = frozenset()) -> set[str]:
+    """Which of doc, auth, request, elsewhere and local (a macro's variable from outside) a part reads."""
+    match expr:
+        case tree.Column():
+            return {"doc"}
+        case tree.Auth() | tree.AuthPresent():
+            return {"auth"}
+        case tree.Request():
+            return {"request"}
+        case tree.Local():
+            return set() if expr.name in bound else {"local"}
+        case tree.Exists():
+            return {"elsewhere"} | _needs(expr.predicate, bound)
+        case tree.Comprehension():
+            inner = bound | {expr.variable}
+            rest = [item for item in (expr.predicate, expr.transform) if item is not None]
+            return _needs(expr.source, bound).union(*(_needs(item, inner) for item in rest))
+    return set().union(*(_needs(item, bound) for item in expr.parts()))

@@ -17,7 +17,7 @@ from alyx.base import clock
 from alyx.database.sqlite.connection import CannotOpen, connect
 from alyx.database.sqlite.engine import Engine, Settings
 from alyx.database.sqlite.upkeep import trim
-from alyx.database.work import Work
+from alyx.database.work import Unavailable, Work
 from tests.database import made
 from tests.database.conftest import Running
 from tests.database.made import add_user, ask
@@ -33,6 +33,21 @@ def test_a_new_engine_is_healthy_and_counts_from_zero(running: Running) -> None:
         async with running() as engine:
             assert engine.health() == {"status": "healthy"}
             assert set(engine.counters().values()) == {0}
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_does_not_run_says_so(path: Path) -> None:
+    async def main() -> None:
+        engine = Engine.open(Settings(str(path)))
+        for _ in range(2):
+            for call in (engine.read, engine.write):
+                with pytest.raises(Unavailable, match="not open"):
+                    await call(ask("SELECT 1"))
+            assert engine.health()["status"] == "degraded"
+            assert engine.counters() == {}
+            await engine.start()
+            await engine.stop()
 
     asyncio.run(main())
 

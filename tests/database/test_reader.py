@@ -259,6 +259,19 @@ def test_a_busy_database_sends_a_loop_read_to_a_thread(running: Running, monkeyp
     _run(running, scenario)
 
 
+def test_the_budget_is_for_reads_alone_and_never_ends_a_begin_or_commit() -> None:
+    loop_reader = reader.LoopReader(connect(":memory:"))
+
+    def work() -> Work[None]:
+        for _ in range(2):
+            yield Statement("SELECT 1", light=True)
+
+    for _ in range(2000):
+        loop_reader.attempt(work)
+        assert not loop_reader._over_budget()
+    assert loop_reader.interrupted == 0
+
+
 def test_penalties_double_and_end() -> None:
     plans = reader.Plans(apsw.Connection(":memory:"))
     plans.punish("a")

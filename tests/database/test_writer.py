@@ -294,7 +294,7 @@ def test_stopping_finishes_what_is_queued_and_leaves_no_log(running: Running, pa
             pending = [asyncio.ensure_future(engine.write(add_user(f"u{number}"))) for number in range(40)]
             await asyncio.sleep(0)
         assert [await task for task in pending] == [f"u{number}" for number in range(40)]
-        with pytest.raises(Unavailable, match="stopping"):
+        with pytest.raises(Unavailable, match="not open"):
             await engine.write(add_user("late"))
 
     asyncio.run(scenario())

@@ -6,7 +6,6 @@ Built by `app`, used by records and auth. It joins reader, writer and upkeep, an
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from alyx.database.sqlite import backup, internal, plans, upkeep
 from alyx.database.sqlite.connection import MEMORY, CannotOpen, Patience, Synchronous, connect
 from alyx.database.sqlite.reader import HEAVY, LoopReader, ReaderPool
 from alyx.database.sqlite.writer import PAGE, RESTART_PAGES, Writer
-from alyx.database.work import DatabaseError, Work
+from alyx.database.work import DatabaseError, Unavailable, Work
 
 T = TypeVar("T")
 
@@ -51,14 +50,24 @@ class Settings:
     vfs: str | None = None
 
 
+class _Closed:
+    """Stands in the place of reader and writer while the engine does not run."""
+
+    def attempt(self, work: Callable[[], Work[T]]) -> T:
+        raise Unavailable("the database is not open")
+
+    def submit(self, work: Callable[[], Work[T]]) -> asyncio.Future[T]:
+        raise Unavailable("the database is not open")
+
+
 class Engine:
     """A database that is open. `read` and `write` are called on the event loop that called `start`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._loop_reader: LoopReader | None = None
-        self._pool: ReaderPool | None = None
-        self._writer: Writer | None = None
+        self._loop_reader: LoopReader | _Closed = _Closed()
+        self._pool: ReaderPool | _Closed = _Closed()
+        self._writer: Writer | _Closed = _Closed()
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -70,6 +79,8 @@ class Engine:
         connection = engine._connect(Patience(5.0))
         try:
             internal.upgrade(connection)
+        except apsw.Error as error:
+            raise CannotOpen(f"cannot bring {settings.path} up to date: {error}") from error
         finally:
             connection.close(True)
         return engine
@@ -92,16 +103,16 @@ class Engine:
         """Finish what is queued, checkpoint, close. Reads and writes that come later raise Unavailable."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        if self._pool is not None:
-            await asyncio.to_thread(self._pool.stop)
-        if self._loop_reader is not None:
-            self._loop_reader.close()
-        if self._writer is not None:
-            await asyncio.to_thread(self._writer.stop)  # the last to close, so that its close leaves no log behind
+        writer, pool, reader = self._writer, self._pool, self._loop_reader
+        self._writer = self._pool = self._loop_reader = _Closed()
+        if isinstance(pool, ReaderPool):
+            await asyncio.to_thread(pool.stop)
+        if isinstance(reader, LoopReader):
+            reader.close()
+        if isinstance(writer, Writer):
+            await asyncio.to_thread(writer.stop)  # the last to close, so that its close leaves no log behind
 
     async def read(self, work: Callable[[], Work[T]]) -> T:
         """Run work in one read transaction.
@@ -109,10 +120,8 @@ class Engine:
         Light work runs at once on the loop's own connection; other work, from its beginning, on a thread. Raises what the work
         raises, Timeout, Overloaded or Unavailable.
         """
-        result = self._loop_reader.attempt(work)  # type: ignore[union-attr]  # started; a check here would be on the hot path
-        if result is HEAVY:
-            return await self._pool.submit(work)  # type: ignore[union-attr]
-        return result
+        result = self._loop_reader.attempt(work)
+        return await self._pool.submit(work) if result is HEAVY else result
 
     async def write(self, work: Callable[[], Work[T]]) -> T:
         """Run work in a savepoint on the writer's thread; returns when its commit is on disk.
@@ -120,11 +129,11 @@ class Engine:
         `work` may be called more than once, so it must keep nothing outside the generator. Raises what the work raises (then
         nothing of it stands), Overloaded or Unavailable. If the caller is cancelled, the work is made whole or not at all.
         """
-        return await self._writer.submit(work)  # type: ignore[union-attr]
+        return await self._writer.submit(work)
 
     def forget(self) -> None:
         """Drop what was learnt about query plans: the schema has changed."""
-        if self._loop_reader is not None:
+        if isinstance(self._loop_reader, LoopReader):
             self._loop_reader.plans.forget()
 
     def scans(self, sql: str) -> list[str]:
@@ -137,20 +146,19 @@ class Engine:
 
     def health(self) -> dict[str, Any]:
         """`status` is `healthy` or `degraded`; then `reason` says why writes fail or the log grows."""
-        found: dict[str, Any] = {"status": "healthy"}
         writer = self._writer
-        if writer is None:
-            return {"status": "degraded", "reason": "not started"}
+        if not isinstance(writer, Writer):
+            return {"status": "degraded", "reason": "the database is not open"}
         if writer.trouble is not None:
-            found = {"status": "degraded", "reason": writer.trouble}
-        elif writer.wal_pages > 4 * RESTART_PAGES:
-            found = {"status": "degraded", "reason": "the write-ahead log grows: a long read keeps it from being restarted"}
-        return found
+            return {"status": "degraded", "reason": writer.trouble}
+        if writer.wal_pages > 4 * RESTART_PAGES:
+            return {"status": "degraded", "reason": "the write-ahead log grows: a long read keeps it from being restarted"}
+        return {"status": "healthy"}
 
     def counters(self) -> dict[str, int]:
         """Figures for metrics; all but queue depths and wal_bytes only ever grow."""
         writer, reader, pool = self._writer, self._loop_reader, self._pool
-        if writer is None or reader is None or pool is None:
+        if not (isinstance(writer, Writer) and isinstance(reader, LoopReader) and isinstance(pool, ReaderPool)):
             return {}
         return {
             "writes": writer.writes,
@@ -199,7 +207,7 @@ class Engine:
         while True:
             await asyncio.sleep(1.0)
             writer = self._writer
-            if writer is not None and (writer.trouble is not None or writer.wal_pages >= RESTART_PAGES):
+            if isinstance(writer, Writer) and (writer.trouble is not None or writer.wal_pages >= RESTART_PAGES):
                 writer.tend()
 
     def _connect(self, patience: Patience) -> apsw.Connection:

@@ -8,6 +8,7 @@ takes longer than a millisecond; the work then starts again on a thread, and its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -27,6 +28,7 @@ BUDGET = 0.001
 """Seconds that one statement may hold the event loop."""
 _STEPS = 2_000
 """Steps of SQLite's machine between two calls of a progress handler; at this distance a clock costs nothing (hard-parts §5.1)."""
+_NEVER = float("inf")
 
 
 class _Elsewhere(Enum):
@@ -47,7 +49,7 @@ class LoopReader:
         self.interrupted = 0
         self._connection = connection
         self._cursor = connection.cursor()
-        self._started = 0.0
+        self._started = _NEVER
         self._calls = 0
         connection.set_progress_handler(self._over_budget, _STEPS)
 
@@ -64,10 +66,8 @@ class LoopReader:
                 self.plans.until.get(statement.sql) != 0.0 and not self.plans.admits(statement.sql, statement.params)
             ):
                 return self._leave(generator)
-            self._started = time.perf_counter()
-            self._calls = 0
             try:
-                rows = self._cursor.execute(statement.sql, statement.params).fetchall()
+                rows = self._fetch(statement)
             except apsw.Error as error:
                 if self._is_elsewhere(error, statement.sql):
                     return self._leave(generator)
@@ -102,10 +102,8 @@ class LoopReader:
             while True:
                 if not statement.light or not self.plans.admits(statement.sql, statement.params):
                     return self._leave(generator)
-                self._started = time.perf_counter()
-                self._calls = 0
                 try:
-                    rows = execute(statement.sql, statement.params).fetchall()
+                    rows = self._fetch(statement)
                 except apsw.Error as error:
                     if self._is_elsewhere(error, statement.sql):
                         return self._leave(generator)
@@ -124,6 +122,16 @@ class LoopReader:
         finally:
             if self._connection.in_transaction:
                 execute("COMMIT")
+
+    def _fetch(self, statement: Statement) -> Rows:
+        """Run one statement under the budget. Outside of it the handler convicts nobody, or it would end a BEGIN now and then:
+        SQLite counts the steps of a prepared statement over all its runs."""
+        self._calls = 0
+        self._started = time.perf_counter()
+        try:
+            return self._cursor.execute(statement.sql, statement.params).fetchall()
+        finally:
+            self._started = _NEVER
 
     def _leave(self, generator: Work[Any]) -> Literal[_Elsewhere.HEAVY]:
         generator.close()
@@ -201,10 +209,11 @@ class ReaderPool:
                 result = _run(connection, job, job.asked + self._limit)
             except BaseException as error:  # every failure belongs to the caller, and the thread lives on
                 failure = error
-                if isinstance(error, Unavailable) and connection is not None:
+                if connection is not None and (connection.in_transaction or isinstance(error, Unavailable)):
                     connection.close(True)
                     connection = None
-            self._loop.call_soon_threadsafe(_settle, job.future, result, failure)
+            with contextlib.suppress(RuntimeError):  # the loop was closed under us; nobody waits any more
+                self._loop.call_soon_threadsafe(_settle, job.future, result, failure)
         if connection is not None:
             connection.close(True)
 
@@ -233,6 +242,7 @@ def _run(connection: apsw.Connection, job: _Job, deadline: float) -> Any:
         return done.value
     finally:
         generator.close()
+        connection.set_progress_handler(None)
         if connection.in_transaction:
             connection.execute("COMMIT")
 

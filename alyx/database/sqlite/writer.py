@@ -123,7 +123,8 @@ class Writer:
             group, sign = self._gather()
             if group:
                 self._commit(group)
-                self._loop.call_soon_threadsafe(_settle, group)
+                with contextlib.suppress(RuntimeError):  # the loop was closed under us; nobody waits any more
+                    self._loop.call_soon_threadsafe(_settle, group)
             if sign is not None or self.wal_pages >= self._checkpoint_at:
                 self._tend()
         if self._connection is not None:

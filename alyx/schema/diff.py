@@ -157,8 +157,9 @@ def _field_steps(old: Collection, new: Collection) -> Iterator[Operation]:
 
 
 def _renames(old: Mapping[str, Any], new: Mapping[str, Collection | Field]) -> list[tuple[str, str]]:
-    """Pairs that `renamed_from` asks for and that are not done yet; in an order in which no name is taken twice (a to b, b to c)."""
-    names, found = set(old), []
+    """Pairs that `renamed_from` asks for and that are not done yet, in an order in which no name is taken twice."""
+    names = set(old)
+    found: list[tuple[str, str]] = []
     waiting = {name: item.renamed_from for name, item in new.items() if item.renamed_from}
     moved = True
     while moved:

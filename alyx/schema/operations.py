@@ -73,7 +73,7 @@ class RenameField:
 
 @dataclass(frozen=True)
 class ModifyField:
-    """Change a field's type or settings; both have the same name. restore: a table with the values that the way back cannot make."""
+    """Change a field's type or settings; both have the same name. restore: a table with values that a way back cannot make."""
 
     collection: str
     old: Field

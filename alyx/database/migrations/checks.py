@@ -13,6 +13,8 @@ from typing import Any, Literal
 import apsw
 
 from alyx.database.migrations.ddl import quoted
+from alyx.database.migrations.rows import register
+from alyx.database.migrations.rows import rows as fetch
 from alyx.database.migrations.values import Passage, loaded
 from alyx.schema import convert, diff
 from alyx.schema.model import Collection, Field, Schema
@@ -22,7 +24,7 @@ SHOWN = 5
 """How many keys a finding names."""
 
 Kind = Literal["blocks", "loses", "breaks"]
-"""blocks: the change cannot be made. loses: it can, and this value is not what it was. breaks: the value stays, against a limit."""
+"""blocks: the change cannot be made. loses: it can, but this value changes. breaks: the value stays, against a limit."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,12 @@ class _Rows:
     column: str | None
     restore: str | None = None
 
-    def select(self, what: str, where: str = "1", tail: str = "", params: tuple[Any, ...] = ()) -> apsw.Cursor:
+    def select(self, what: str, where: str = "1", tail: str = "", params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if self.restore:
             same = f" AND k.became IS t.{quoted(self.column)}" if self.column else ""
-            where = (
-                f"({where}) AND NOT EXISTS (SELECT 1 FROM {quoted(self.restore)} k WHERE k.new_key = t.{quoted(self.key)}{same})"
-            )
-        return self.connection.execute(f"SELECT {what} FROM {quoted(self.table)} t WHERE {where} {tail}", params)
+            kept = f"SELECT 1 FROM {quoted(self.restore)} k WHERE k.new_key = t.{quoted(self.key)}{same}"
+            where = f"({where}) AND NOT EXISTS ({kept})"
+        return fetch(self.connection, f"SELECT {what} FROM {quoted(self.table)} t WHERE {where} {tail}", params)
 
     @property
     def keys(self) -> str:
@@ -150,7 +151,7 @@ def _added(rows: _Rows, step: AddField, names: Names, now: str) -> Iterator[Find
     added, label = step.field, f"{step.collection}.{step.field.name}"
     passage = Passage(added, added, now)
     value = passage.filled()
-    count = rows.select("count(*)").fetchall()[0][0]
+    count = rows.select("count(*)")[0][0]
     if not count:
         return
     keys = _shown_keys(rows, "1")
@@ -179,7 +180,7 @@ def _modified(rows: _Rows, step: ModifyField, names: Names, now: str) -> Iterato
         return
     expression = rows.values
     if not passage.is_plain:
-        rows.connection.create_scalar_function("alyx_check", passage.through, 1)
+        register(rows.connection, "alyx_check", passage.through)
         expression = f"alyx_check({rows.values})"
     becomes_unique = (new.unique or new.primary) and not (old.unique or old.primary)
     if becomes_unique or ((new.unique or new.primary) and not passage.is_plain):
@@ -195,7 +196,7 @@ def _nulls(rows: _Rows, passage: Passage, label: str) -> Iterator[Finding]:
     if not passage.old.nullable or (passage.new.nullable and not passage.new.primary):
         return
     where = f"{rows.values} IS NULL"
-    count = rows.select("count(*)", where).fetchall()[0][0]
+    count = rows.select("count(*)", where)[0][0]
     if count and passage.filled() is None:
         yield Finding("blocks", label, "null", "stands where a value is required", count, _shown_keys(rows, where))
 
@@ -252,9 +253,9 @@ def _unique_index(
 def _duplicates(rows: _Rows, expressions: list[str], show: Any) -> Iterator[Finding]:
     listed, given = ", ".join(expressions), " AND ".join(f"{item} IS NOT NULL" for item in expressions)
     tail = f"GROUP BY {listed} HAVING count(*) > 1 ORDER BY count(*) DESC LIMIT 20"
-    for count, *values in rows.select(f"count(*), {listed}", given, tail).fetchall():
+    for count, *values in rows.select(f"count(*), {listed}", given, tail):
         equal = " AND ".join(f"{item} IS ?" for item in expressions)
-        keys = rows.select(rows.keys, equal, f"ORDER BY 1 LIMIT {SHOWN}", tuple(values)).fetchall()
+        keys = rows.select(rows.keys, equal, f"ORDER BY 1 LIMIT {SHOWN}", tuple(values))
         yield Finding("blocks", show(tuple(values)), None, "stands more than once", count, tuple(str(key) for (key,) in keys))
 
 
@@ -262,7 +263,7 @@ def _dangling(rows: _Rows, expression: str, target: str | None, column: str, new
     missing = f"{expression} IS NOT NULL"
     if target is not None and rows.connection.table_exists("main", target):
         missing += f" AND NOT EXISTS (SELECT 1 FROM {quoted(target)} r WHERE r.{quoted(column)} = {expression})"
-    for value, count in rows.select(f"{expression}, count(*)", missing, "GROUP BY 1 LIMIT 20").fetchall():
+    for value, count in rows.select(f"{expression}, count(*)", missing, "GROUP BY 1 LIMIT 20"):
         keys = _shown_keys(rows, f"{expression} IS ?", (value,))
         collection = new.reference.collection if new.reference else ""
         yield Finding("blocks", label, _show(new, value), f"no record of {collection} has it", count, keys)

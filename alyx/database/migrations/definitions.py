@@ -29,7 +29,7 @@ def collection(node: Node, path: str, name: str, state: Schema, faults: Faults) 
         faults.add(rules, f"{path}.rules", "rules stand in schema.yaml alone", at_key=True)
         return None
     made = _load({name: node.value}, state, node, path, (name,), faults)
-    return made and _unresolved(made.collections[name])
+    return _unresolved(made.collections[name]) if made else None
 
 
 def field(node: Node, path: str, owner: str, name: str, state: Schema, faults: Faults) -> Field | None:
@@ -41,7 +41,7 @@ def field(node: Node, path: str, owner: str, name: str, state: Schema, faults: F
     if not node.value.get("primary"):
         fields = {_STAND_IN if name != _STAND_IN else f"{_STAND_IN}_": _KEY, **fields}
     made = _load({owner: {"fields": fields}}, state, node, path, (owner, "fields", name), faults)
-    return made and _unresolved(made.collections[owner]).fields[name]
+    return _unresolved(made.collections[owner]).fields[name] if made else None
 
 
 def index(node: Node, path: str, owner: Collection, faults: Faults) -> Index | None:
@@ -53,7 +53,7 @@ def index(node: Node, path: str, owner: Collection, faults: Faults) -> Index | N
     fields[owner.key.name] = _KEY
     body = {"fields": fields, "indexes": [node.value]}
     made = _load({owner.name: body}, None, node, path, (owner.name, "indexes", "0"), faults)
-    return made and made.collections[owner.name].indexes[0]
+    return made.collections[owner.name].indexes[0] if made else None
 
 
 def _load(
@@ -72,19 +72,17 @@ def _moved(fault: SourceFault, node: Node, path: str, inside: tuple[str, ...]) -
     """A fault of the small schema as one of the migration file: the same key, at its place there."""
     parts = fault.path.split(".")
     rest = parts[len(inside) :] if tuple(parts[: len(inside)]) == inside else []
-    at, used = node, []
+    at = node
     for part in rest:
-        below = (
-            at.get(part)
-            if at.is_map
-            else at.items[int(part)]
-            if at.is_list and part.isdigit() and int(part) < len(at.items)
-            else None
-        )
+        below = at.get(part) if at.is_map else _item(at, part)
         if below is None:
             break
-        at, used = below, [*used, part]
+        at = below
     return SourceFault(fault.file, at.line, at.column, ".".join([path, *rest]), fault.message, fault.hint)
+
+
+def _item(node: Node, part: str) -> Node | None:
+    return node.items[int(part)] if part.isdigit() and int(part) < len(node.items) else None
 
 
 def _targets(collections: Mapping[str, Any], state: Schema | None) -> dict[str, Any]:

@@ -93,8 +93,8 @@ def _references(name: str, wanted: Mapping[str, tuple[str, str, str]], live: Map
         if column not in live:
             yield f"{name}.{column}: the reference to {table}.{target} is missing"
         elif live[column] != (table, target, action):
-            found = live[column]
-            yield f"{name}.{column}: it refers to {found[0]}.{found[1]} on delete {found[2]} instead of {table}.{target} on delete {action}"
+            found = "{}.{} on delete {}".format(*live[column])
+            yield f"{name}.{column}: it refers to {found} instead of {table}.{target} on delete {action}"
     yield from (f"{name}.{column}: a reference that the schema does not know" for column in live if column not in wanted)
 
 

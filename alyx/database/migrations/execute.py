@@ -16,6 +16,7 @@ from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.errors import MigrationError
 from alyx.database.migrations.parts import Part, gather
 from alyx.database.migrations.reshape import Reshaping
+from alyx.database.migrations.rows import rows
 from alyx.schema import diff, operations
 from alyx.schema.convert import Unconvertible
 from alyx.schema.model import Collection, Schema
@@ -121,10 +122,10 @@ class Execution:
         columns = ", ".join(quoted(name) for name in made.fields)
         table = quoted(made.name)
         self._connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {quoted(kept)}")
-        names = {row[0]: row[3] for row in self._connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()}
+        names = {row[0]: row[3] for row in rows(self._connection, f"PRAGMA foreign_key_list({table})")}
         lost = 0
-        while rows := self._connection.execute(f"PRAGMA foreign_key_check({table})").fetchall():
-            for _, rowid, _, number in rows:
+        while broken := rows(self._connection, f"PRAGMA foreign_key_check({table})"):
+            for _, rowid, _, number in broken:
                 item = made.fields[names[number]]
                 if item.nullable and item.reference and item.reference.on_delete != "cascade":
                     self._connection.execute(f"UPDATE {table} SET {quoted(item.name)} = NULL WHERE rowid = ?", (rowid,))
@@ -183,8 +184,8 @@ class Execution:
 
     def _broken_references(self) -> Counter[tuple[str, str]]:
         """How many references point nowhere, by table and target: other tools may have left some, and those are not our doing."""
-        rows = self._connection.execute("PRAGMA foreign_key_check").fetchall()
-        return Counter((row[0], row[2]) for row in rows)
+        found = rows(self._connection, "PRAGMA foreign_key_check")
+        return Counter((row[0], row[2]) for row in found)
 
     def _check_references(self, before: Counter[tuple[str, str]]) -> None:
         worse = self._broken_references() - before
@@ -195,12 +196,12 @@ class Execution:
             raise MigrationError("references would point nowhere", reasons=reasons)
 
     def _readable_views(self) -> set[str]:
-        rows = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'view'").fetchall()
-        return {name for (name,) in rows if self._view_fault(name) is None}
+        found = rows(self._connection, "SELECT name FROM sqlite_schema WHERE type = 'view'")
+        return {name for (name,) in found if self._view_fault(name) is None}
 
     def _check_views(self, before: set[str]) -> None:
-        rows = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'view'").fetchall()
-        for (name,) in rows:
+        found = rows(self._connection, "SELECT name FROM sqlite_schema WHERE type = 'view'")
+        for (name,) in found:
             if name in before and (fault := self._view_fault(name)):
                 raise MigrationError(
                     f"the view {name} would no longer work: {fault}", hint="drop it in a migration's `sql` first"
@@ -208,7 +209,7 @@ class Execution:
 
     def _view_fault(self, name: str) -> str | None:
         try:
-            self._connection.execute(f"SELECT * FROM {quoted(name)} LIMIT 0").fetchall()
+            rows(self._connection, f"SELECT * FROM {quoted(name)} LIMIT 0")
         except apsw.Error as error:
             return str(error)
         return None

@@ -18,6 +18,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def read_folder(folder: Path) -> list[File]:
         except SourceError as error:
             broken.faults.extend(error.faults)
     found.sort(key=lambda file: file.version)
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         if one.version == other.version:
             faults = Faults(str(other.path))
             faults.add(None, "version", f"{one.path.name} has the number {one.version}, too")
@@ -278,7 +279,9 @@ def _collection(node: Node, path: str, kind: str, name: str, state: Schema, faul
     if child is None:
         return operations.DropCollection(operations.find(state, name))
     made = definitions.collection(child, f"{path}.definition", name, state, faults)
-    return made and (operations.AddCollection(made) if kind == "add_collection" else operations.DropCollection(made))
+    if made is None:
+        return None
+    return operations.AddCollection(made) if kind == "add_collection" else operations.DropCollection(made)
 
 
 def _index(node: Node, path: str, kind: str, name: str, state: Schema, faults: Faults) -> Any:

@@ -12,6 +12,7 @@ from typing import Literal
 import apsw
 
 from alyx.base import json
+from alyx.database.migrations.rows import rows
 from alyx.schema import operations, snapshot
 from alyx.schema.model import Schema
 from alyx.schema.operations import Operation
@@ -34,10 +35,8 @@ class Step:
 
 def read(connection: apsw.Connection) -> list[Step]:
     """All steps, oldest first."""
-    rows = connection.execute(
-        "SELECT id, version, name, kind, checksum, operations, undo, schema, applied_at FROM _alyx_migrations ORDER BY id"
-    )
-    return [_step(*row) for row in rows.fetchall()]
+    columns = "id, version, name, kind, checksum, operations, undo, schema, applied_at"
+    return [_step(*row) for row in rows(connection, f"SELECT {columns} FROM _alyx_migrations ORDER BY id")]
 
 
 def state(steps: Sequence[Step]) -> Schema:

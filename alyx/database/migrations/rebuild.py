@@ -13,6 +13,7 @@ import apsw
 
 from alyx.database.migrations import ddl
 from alyx.database.migrations.ddl import quoted
+from alyx.database.migrations.rows import rows
 from alyx.schema.model import Collection
 
 _NEW = "_alyx_new"
@@ -46,11 +47,13 @@ def rebuild(
 
 def _others(connection: apsw.Connection, table: str, ours: frozenset[str]) -> list[str]:
     """The texts of triggers and indexes on a table that are not ours, in the order in which they were made."""
-    rows = connection.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid",
+    found = rows(
+        connection,
+        "SELECT name, sql FROM sqlite_schema"
+        " WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid",
         (table,),
     )
-    return [sql for name, sql in rows.fetchall() if name not in ours and not name.startswith("_alyx_")]
+    return [sql for name, sql in found if name not in ours and not name.startswith("_alyx_")]
 
 
 def _counter(connection: apsw.Connection, table: str) -> int | None:

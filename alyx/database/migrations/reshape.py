@@ -15,6 +15,7 @@ from alyx.database.migrations import ddl, trash
 from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.parts import Part
 from alyx.database.migrations.rebuild import rebuild
+from alyx.database.migrations.rows import register, rows
 from alyx.database.migrations.values import Passage
 from alyx.schema import convert, model
 from alyx.schema.model import Collection, Field, Type
@@ -35,7 +36,8 @@ class Reshaping:
         self._added = [step for step in part.steps if isinstance(step, AddField)]
         self._dropped = [step for step in part.steps if isinstance(step, DropField)]
         self._modified = [step for step in part.steps if isinstance(step, ModifyField)]
-        self._restored = [step for step in (*self._added, *self._modified) if step.restore]
+        candidates: list[AddField | ModifyField] = [*self._added, *self._modified]
+        self._restored = [step for step in candidates if step.restore]
 
     def run(self) -> None:
         """Change the table and its indexes."""
@@ -48,7 +50,7 @@ class Reshaping:
                 if wanted.get(name) != text:
                     self._connection.execute(f"DROP INDEX IF EXISTS {quoted(name)}")
             self._alter()
-        live = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'").fetchall()}
+        live = {name for (name,) in rows(self._connection, "SELECT name FROM sqlite_schema WHERE type = 'index'")}
         for name, text in wanted.items():
             if name not in live:
                 self._connection.execute(text)
@@ -86,7 +88,7 @@ class Reshaping:
 
     def _join(self, number: int, step: AddField | ModifyField) -> str:
         """The kept values of a step as the table `k<number>`, for the rows that still hold what the change made of them."""
-        key = f"k{number}.new_key = t.{quoted(_key(self._before).name)}"
+        key = f"k{number}.new_key = t.{quoted(self._before.key.name)}"
         same = f" AND k{number}.became IS t.{quoted(step.new.name)}" if isinstance(step, ModifyField) else ""
         return f"LEFT JOIN {quoted(step.restore or '')} k{number} ON {key}{same}"
 
@@ -123,7 +125,7 @@ class Reshaping:
         """Put a function of one value on the connection; its name."""
         self._functions += 1
         name = f"alyx_passage_{self._functions}"
-        self._connection.create_scalar_function(name, function, 1)
+        register(self._connection, name, function)
         return name
 
     def _keep(self) -> None:
@@ -133,7 +135,7 @@ class Reshaping:
         for number, step in enumerate(self._part.steps):
             if isinstance(step, DropField):
                 self.kept[number] = self._next_trash()
-                table, key = self._before.name, _key(self._before).name
+                table, key = self._before.name, self._before.key.name
                 trash.keep_column(self._connection, self.kept[number], table, key, step.field.name)
             elif isinstance(step, ModifyField) and not self._passage(step).is_plain:
                 self._keep_losses(number, step, self._passage(step), self._next_trash)
@@ -141,17 +143,13 @@ class Reshaping:
     def _keep_losses(self, number: int, step: ModifyField, passage: Passage, next_trash: Callable[[], str]) -> None:
         kept, column = next_trash(), f"t.{quoted(step.old.name)}"
         loses, became = self._function(lambda value: int(passage.loses(value))), self._function(passage.through)
-        key = self._made(_key(self._after))
+        key = self._made(self._after.key)
         source = f"{quoted(self._before.name)} t"
         if trash.keep_losses(self._connection, kept, source, key, column, f"{became}({column})", f"{loses}({column})"):
             self.kept[number] = kept
 
 
 _KEY = Field("_key", Type.UUID, primary=True)
-
-
-def _key(collection: Collection) -> Field:
-    return collection.key
 
 
 def _addable(item: Field) -> bool:

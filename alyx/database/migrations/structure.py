@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import apsw
 
 from alyx.database.migrations.ddl import quoted
+from alyx.database.migrations.rows import rows
 
 OWN = "_alyx_"
 """How the names of Alyx's own tables and triggers begin."""
@@ -47,11 +48,12 @@ def read(connection: apsw.Connection) -> dict[str, Table]:
 
 def user_tables(connection: apsw.Connection) -> list[tuple[str, str]]:
     """Name and text of every table that is not Alyx's or SQLite's own; virtual tables and what they keep are left out."""
-    rows = connection.execute(
+    found = rows(
+        connection,
         "SELECT s.name, s.sql FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name AND l.schema = 'main'"
-        " WHERE s.type = 'table' AND l.type = 'table' ORDER BY s.name"
+        " WHERE s.type = 'table' AND l.type = 'table' ORDER BY s.name",
     )
-    return [(name, sql) for name, sql in rows if not name.startswith((OWN, "sqlite_"))]
+    return [(name, sql) for name, sql in found if not name.startswith((OWN, "sqlite_"))]
 
 
 def triggers(connection: apsw.Connection) -> dict[str, str]:
@@ -81,17 +83,14 @@ def _default(text: str | None) -> str | None:
 
 
 def _references(connection: apsw.Connection, name: str) -> dict[str, tuple[str, str, str]]:
-    rows = connection.execute(f"PRAGMA foreign_key_list({quoted(name)})").fetchall()
-    return {row[3]: (row[2], row[4] or "", row[6]) for row in rows}
+    return {row[3]: (row[2], row[4] or "", row[6]) for row in rows(connection, f"PRAGMA foreign_key_list({quoted(name)})")}
 
 
 def _indexes(connection: apsw.Connection, name: str) -> dict[str, str]:
-    rows = connection.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (name,)
-    )
+    sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
     found = {}
-    for index, sql in rows.fetchall():
-        head, _, rest = sql.partition(" ON ")
+    for index, text in rows(connection, sql, (name,)):
+        head, _, rest = text.partition(" ON ")
         found[index] = ("UNIQUE " if " UNIQUE " in head.upper() else "") + squeezed(_without_table(rest))
     return found
 
@@ -103,11 +102,8 @@ def _without_table(text: str) -> str:
 
 def _options(sql: str) -> tuple[frozenset[str], bool, bool]:
     """Checks, whether the table is STRICT, whether its key counts up for ever."""
-    return (
-        frozenset(_checks(sql)),
-        bool(re.search(r"\)\s*(?:WITHOUT ROWID\s*,\s*)?STRICT\b", sql, re.I)),
-        "AUTOINCREMENT" in sql.upper(),
-    )
+    tail = sql[sql.rindex(")") :].upper() if ")" in sql else ""
+    return frozenset(_checks(sql)), "STRICT" in tail, "AUTOINCREMENT" in sql.upper()
 
 
 def _checks(sql: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import apsw
 
 from alyx.database.migrations.ddl import quoted
+from alyx.database.migrations.rows import rows
 
 PREFIX = "_alyx_trash_"
 KEPT = 30 * 24 * 3600
@@ -23,10 +24,8 @@ def name(step: int, number: int) -> str:
 
 def tables(connection: apsw.Connection) -> list[str]:
     """The kept tables that there are."""
-    rows = connection.execute(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, ?) = ?", (len(PREFIX), PREFIX)
-    )
-    return [found for (found,) in rows.fetchall()]
+    sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, ?) = ?"
+    return [found for (found,) in rows(connection, sql, (len(PREFIX), PREFIX))]
 
 
 def keep_table(connection: apsw.Connection, kept: str, table: str) -> None:

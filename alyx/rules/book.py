@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from alyx.base.errors import AlyxError, SourceError, SourceFault
 from alyx.database import tables
-from alyx.rules import check, given, parser, python, syntax, tree
+from alyx.rules import check, given, parser, python, syntax, tree, types
 from alyx.rules.check import CheckError, Scope
 from alyx.rules.given import Given, Outcome
 from alyx.rules.sql import Lowering
@@ -48,7 +48,11 @@ class RuleFault(Exception):
 
 
 class Rule:
-    """One checked rule. `constant`: what it is if it depends on nothing. Sets of fields: what it reads of `auth`, `doc`, `request`."""
+    """One checked rule.
+
+    constant: what it is if it depends on nothing. auth_fields, doc_fields, request_fields: what it reads.
+    looks_elsewhere: uses `collections`; elsewhere: which. uses_time: reads request.time. missing: was not written.
+    """
 
     def __init__(
         self, text: str, place: Place, typed: tree.Expr, metadata: sa.MetaData, *, missing: bool = False, digest: str = ""
@@ -96,7 +100,7 @@ class Rule:
     # SQL ----------------------------------------------------------------------------------------------------------------
 
     def shape(self, auth: Mapping[str, Any]) -> Hashable:
-        """What the SQL depends on: the conditions about the caller alone, and which of the caller's values are null or of what kind."""
+        """What the SQL depends on: the conditions about the caller alone, and the kinds of the caller's values (null among them)."""
         return tuple(item.outcome(auth) for item in self._early)
 
     def where(self, auth: Mapping[str, Any], doc: sa.FromClause) -> sa.ColumnElement[bool] | None:
@@ -149,7 +153,7 @@ def _assumed(item: Given, kind: str) -> Outcome:
 
 
 class CollectionRules:
-    """The five rules of a collection. A rule that is not written is the admin rule, with `missing`; update_check is then update."""
+    """The five rules of a collection; one that is not written is the admin rule, an update_check the update rule."""
 
     def __init__(self, rules: Mapping[Operation, Rule]) -> None:
         self.create = rules["create"]
@@ -223,7 +227,7 @@ def compile_rule(
     schema: Schema, metadata: sa.MetaData, collection: Collection, operation: Operation, written: RuleText | None
 ) -> Rule:
     """One rule of a schema, or the admin rule if none is written. Raises RuleFault."""
-    request = READ_REQUEST if operation == "read" else frozenset(check.types.REQUEST)
+    request = READ_REQUEST if operation == "read" else frozenset(types.REQUEST)
     scope = Scope(collection, schema.collections, request=request)
     if written is None:
         return _compiled(FORBIDDEN_RULE, collection.place, scope, metadata, parser.RULE, in_sql=False, missing=True)

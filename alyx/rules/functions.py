@@ -16,6 +16,7 @@ from typing import Any
 
 import re2
 
+from alyx.base import calendar
 from alyx.rules import moments
 from alyx.rules.moments import SECOND
 from alyx.rules.syntax import UInt
@@ -285,10 +286,16 @@ def _toward_zero(micros: int) -> int:
 
 
 def _getter(name: str) -> Callable[..., int]:
-    return lambda text, where="UTC": moments.part(text, name, where)
+    def part(text: str, where: str = "UTC") -> int:
+        try:
+            return calendar.part(text, name, where)
+        except calendar.UnknownZone:
+            raise Fault("no such time zone") from None
+
+    return part
 
 
-for _name in moments.PARTS:
+for _name in calendar.PARTS:
     _add(_name, "timestamp", "int", _getter(_name), member=True, sql="part")
     _add(_name, "timestamp string", "int", _getter(_name), member=True, sql="part")
 

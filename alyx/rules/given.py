@@ -1,4 +1,4 @@
-"""Partial evaluation before SQL (hard-parts R3): what depends on the caller, the request and constants only is computed in Python.
+"""Partial evaluation before SQL (hard-parts R3): what depends on caller, request and constants only is done in Python.
 
 What depends on `auth` alone decides the *shape* of the SQL: a condition is simply true, false or an error; of a value the kind
 is known and the value is bound. What depends on `request` is bound with each statement, an error as NULL.

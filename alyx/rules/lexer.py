@@ -8,7 +8,8 @@ from typing import NamedTuple
 from alyx.rules.syntax import CelSyntaxError, UInt
 
 RESERVED = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while".split()
+    {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace"}
+    | {"return", "var", "void", "while"}
 )
 KEYWORDS = frozenset({"true", "false", "null", "in"})
 

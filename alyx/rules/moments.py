@@ -6,9 +6,7 @@ CEL counts nanoseconds; Alyx stores microseconds (contract §1), so what is fine
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 from alyx.rules.values import Beyond, Duration, Fault, Timestamp
 
@@ -23,7 +21,6 @@ _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9
 _SPAN = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?|\.\d+)(?:h|ms|us|µs|ns|m|s))+|[+-]?0", re.ASCII)
 _PART = re.compile(r"(\d*)(?:\.(\d*))?(h|ms|us|µs|ns|m|s)", re.ASCII)
 _UNITS = {"h": 3_600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
-_OFFSET = re.compile(r"([+-]?)(\d\d?):(\d\d)", re.ASCII)
 
 
 def read(text: str) -> Timestamp:
@@ -104,45 +101,3 @@ def plain(text: str) -> str:
     """A timestamp as CEL prints it: no decimals, three, or six."""
     fraction = text[20:26]
     return text[:19] + ("" if fraction == "000000" else "." + fraction.removesuffix("000")) + "Z"
-
-
-def zone(name: str) -> tzinfo:
-    """A time zone: an IANA name, `UTC`, or an offset such as `+02:00`. Raises Fault."""
-    match = _OFFSET.fullmatch(name)
-    if match:
-        hours, minutes = int(match[2]), int(match[3])
-        if hours > 23 or minutes > 59:
-            raise Fault("no such time zone")
-        span = timedelta(hours=hours, minutes=minutes)
-        return timezone(-span if match[1] == "-" else span)
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise Fault("no such time zone") from None
-
-
-def part(text: str, name: str, where: str = "UTC") -> int:
-    """One calendar part (`getFullYear`, `getHours`, ...) of a timestamp, as seen in a time zone."""
-    moment = datetime.fromisoformat(text)
-    years = 0
-    if where != "UTC":
-        area = zone(where)
-        # The calendar repeats every 400 years, which keeps local times of the years 1 and 9999 inside what datetime holds.
-        years = 400 if moment.year == 1 else -400 if moment.year == 9999 else 0
-        moment = moment.replace(year=moment.year + years).astimezone(area)
-    return _PARTS[name](moment) - (years if name == "getFullYear" else 0)
-
-
-_PARTS: dict[str, Callable[[datetime], int]] = {
-    "getFullYear": lambda moment: moment.year,
-    "getMonth": lambda moment: moment.month - 1,
-    "getDate": lambda moment: moment.day,
-    "getDayOfMonth": lambda moment: moment.day - 1,
-    "getDayOfWeek": lambda moment: moment.isoweekday() % 7,
-    "getDayOfYear": lambda moment: moment.timetuple().tm_yday - 1,
-    "getHours": lambda moment: moment.hour,
-    "getMinutes": lambda moment: moment.minute,
-    "getSeconds": lambda moment: moment.second,
-    "getMilliseconds": lambda moment: moment.microsecond // 1000,
-}
-PARTS = tuple(_PARTS)

@@ -22,11 +22,22 @@ Judge: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, 
 """(auth, doc, request) -> result."""
 
 _NAMES: dict[str, Any] = {
-    name: getattr(values, name)
-    for name in (
-        "equal before not_after contains member present map_of items_of integer finite narrow wrapped scaled truth fault".split()
+    function.__name__: function
+    for function in (
+        *(values.equal, values.before, values.not_after, values.contains, values.member, values.present, values.map_of),
+        *(
+            values.items_of,
+            values.integer,
+            values.finite,
+            values.narrow,
+            values.wrapped,
+            values.scaled,
+            values.truth,
+            values.fault,
+        ),
+        dynamic,
     )
-} | {"dynamic": dynamic, "decode": lambda text: None if text is None else base64.b64decode(text)}
+} | {"decode": lambda text: None if text is None else base64.b64decode(text)}
 _PLAIN = frozenset({"bool", "int", "uint", "string", "bytes", "timestamp", "duration", "double", "type"})
 """Kinds whose equality is Python's own, as long as both sides have the same kind."""
 

@@ -109,6 +109,8 @@ class Lowering:
         self.sources[e.variable] = lambda field: table.c[field.name]
         inner = self.lower(e.predicate, False, on_error is not negate)
         self.sources = outer
+        if isinstance(inner, sa.sql.elements.False_):
+            return sa.true() if negate else sa.false()
         found = sa.exists(sa.select(sa.literal_column("1")).select_from(table).where(inner).correlate_except(table))
         return sa.not_(found) if negate else found
 
@@ -424,8 +426,8 @@ def _both_null(a: Operand, b: Operand) -> tuple[Sql, Sql]:
     """Of two kinds that share no value but null."""
     if not (a.nullable and b.nullable):
         return sa.false(), sa.true()
-    both = both(a.sql.is_(None), b.sql.is_(None))
-    return both, not_true(both)
+    neither = both(a.sql.is_(None), b.sql.is_(None))
+    return neither, not_true(neither)
 
 
 def _decided(atom: Atom, negate: bool, on_error: bool) -> Sql:

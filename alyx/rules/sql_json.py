@@ -95,7 +95,8 @@ class JsonForms:
                 return _bare(value, sign, other.sql), _bare(value, opposite, other.sql), test
             case "int" | "uint" | "double":
                 test = kind.in_([literal("integer"), literal("real")])
-                whole, real = (kind == literal("integer")), sa.cast(other.sql, sa.REAL())
+                real: Sql = sa.cast(other.sql, sa.REAL())
+                whole = kind == literal("integer")
                 if other.kind == "double":
                     value = sa.cast(value, sa.REAL())
                     return _bare(value, sign, real), _bare(value, opposite, real), test

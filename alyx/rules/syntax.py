@@ -46,7 +46,7 @@ class Literal:
 
     start: int
     end: int
-    value: None | bool | int | float | str | bytes
+    value: bool | int | float | str | bytes | None
     text: str = ""
 
 

@@ -14,10 +14,12 @@ from typing import Any, cast
 import apsw
 import re2
 
+from alyx.base import calendar
+
 
 def register(connection: apsw.Connection) -> None:
     """Put all functions on a connection."""
-    for name, function, arguments in (("alyx_matches", matches, 2), ("alyx_base64", encode, 1)):
+    for name, function, arguments in (("alyx_matches", matches, 2), ("alyx_base64", encode, 1), ("alyx_part", part, 3)):
         connection.create_scalar_function(
             name, cast("Any", function), arguments, deterministic=True, flags=apsw.SQLITE_DIRECTONLY
         )
@@ -34,6 +36,16 @@ def matches(text: object, pattern: object) -> int | None:
 def encode(value: object) -> str | None:
     """A blob as base64 (RFC 4648 §4, padded, one line); None for anything else."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else None
+
+
+def part(text: object, name: object, zone: object) -> int | None:
+    """CEL's `getHours` and its like, of a timestamp's text in a time zone; None for a null or an unknown zone."""
+    if not isinstance(text, str) or not isinstance(name, str) or not isinstance(zone, str):
+        return None
+    try:
+        return calendar.part(text, name, zone)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from alyx.auth import tokens
@@ -326,8 +326,8 @@ class Config:
 
     def logging(self, *, dev: bool) -> http_settings.Logging:
         """For the log: console in development, JSON in production unless the file says otherwise."""
-        usual = "console" if dev else "json"
-        return http_settings.Logging(level=self.values["logging.level"], format=self.values["logging.format"] or usual)
+        chosen: Literal["console", "json"] = self.values["logging.format"] or ("console" if dev else "json")
+        return http_settings.Logging(level=self.values["logging.level"], format=chosen)
 
     def metrics(self) -> http_settings.Metrics:
         """For GET /metrics."""

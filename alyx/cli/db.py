@@ -209,7 +209,7 @@ def _reading(file: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def _writing(file: str) -> Iterator[IO[str]]:
     if file == "-":
-        yield click.get_text_stream("stdout", encoding="utf-8")
+        yield sys.stdout
         return
     with Path(file).open("w", encoding="utf-8", newline="\n") as opened:
         yield opened

@@ -326,3 +326,19 @@ def test_a_value_that_sqlite_cannot_hold_fails_its_own_work(running: Running) ->
         assert second == "a"
 
     _run(running, scenario)
+
+
+def test_a_fault_of_our_own_fails_its_group_and_the_writer_lives_on(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(engine: Engine) -> None:
+        def breaks(*_: Any) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(writing, "_run", breaks)
+            with pytest.raises(Unavailable, match="ZeroDivisionError"):
+                await engine.write(add_user("u1"))
+        assert engine.health()["status"] == "degraded"
+        assert await engine.write(add_user("u2")) == "u2"
+        assert engine.health() == {"status": "healthy"}
+
+    _run(running, scenario)

@@ -128,7 +128,7 @@ def _line(
 ) -> str:
     """The statements that take the next number and write one line. SQLite has one writer, so numbers follow commits."""
     values = ("last_seq", sql_literal(collection.name), f"'{op}'", doc_id, before, after, hidden_before, hidden_after, _NOW)
-    return f"{_NUMBER}; {_WRITE} SELECT {', '.join(values)} FROM _alyx_feed; "  # noqa: S608  # DDL can bind nothing
+    return f"{_NUMBER}; {_WRITE} SELECT {', '.join(values)} FROM _alyx_feed; "  # DDL can bind nothing
 
 
 def _shown(collection: Collection) -> list[Field]:

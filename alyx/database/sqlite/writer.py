@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -23,6 +24,8 @@ from alyx.database.sqlite.connection import Patience
 from alyx.database.work import DatabaseError, ForeignKeyViolation, Overloaded, Unavailable, Work
 
 T = TypeVar("T")
+
+_log = logging.getLogger("alyx.database")
 
 WAITING = 1_000
 """Pieces of work that may wait; more are refused as Overloaded."""
@@ -42,6 +45,11 @@ RESTART_PATIENCE = 0.25
 """Seconds that one try to restart the log may hold up the writes."""
 RESTART_PAUSE = 1.0
 """Seconds between two tries."""
+
+_PROBE = (
+    "INSERT INTO _alyx_meta (key, value) VALUES ('probe', '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+)
+"""A write that changes something: SQLite leaves out the write of a page that would stay as it is."""
 
 
 class Request:
@@ -186,8 +194,8 @@ class Writer:
                     execute("ROLLBACK TO piece")
                 execute("RELEASE piece")
             execute("COMMIT")
-        except apsw.Error as error:
-            failure = errors.translate(error, connection)
+        except Exception as error:  # a fault of our own must not end the thread either: every write would wait for ever
+            failure = errors.translate(error, connection) if isinstance(error, apsw.Error) else Unavailable(repr(error))
             self._note(failure)
             self._abandon(connection, error)
             raise failure from error
@@ -198,6 +206,8 @@ class Writer:
 
     def _note(self, failure: BaseException | None) -> None:
         if isinstance(failure, Unavailable):
+            if self.trouble is None:
+                _log.error("writes fail: %s", failure)
             self.trouble = str(failure)
 
     def _open(self) -> apsw.Connection:
@@ -216,10 +226,12 @@ class Writer:
         if pages < self.wal_pages:
             self._checkpoint_at = CHECKPOINT_PAGES
         self.wal_pages = pages
-        self.trouble = None
+        if self.trouble is not None:
+            self.trouble = None
+            _log.warning("writes work again")
         return apsw.SQLITE_OK
 
-    def _abandon(self, connection: apsw.Connection, error: apsw.Error) -> None:
+    def _abandon(self, connection: apsw.Connection, error: Exception) -> None:
         """Leave no transaction behind; after an error of the disk or the file go on with a fresh connection."""
         broken = not isinstance(error, apsw.BusyError | apsw.FullError | apsw.ConstraintError)
         try:
@@ -234,19 +246,16 @@ class Writer:
 
     def _tend(self) -> None:
         """Checkpoint what is due, and find out whether a trouble is over by a write of our own."""
+        connection = self._connection
         try:
-            connection = self._connection or self._open()
+            connection = connection or self._open()
             if self.trouble is not None:
-                connection.execute(
-                    "INSERT INTO _alyx_meta (key, value) VALUES ('probe', '1')"
-                    " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
-                )
+                connection.execute(_PROBE)
             self._checkpoint(connection)
-        except Unavailable:
-            return  # noted already; the next tending tries again
-        except apsw.Error as error:
-            self._note(errors.translate(error, connection))
-            self._abandon(connection, error)
+        except Exception as error:  # as in _attempt
+            if connection is not None:
+                self._note(errors.translate(error, connection) if isinstance(error, apsw.Error) else Unavailable(repr(error)))
+                self._abandon(connection, error)
 
     def _checkpoint(self, connection: apsw.Connection) -> None:
         if self.wal_pages < CHECKPOINT_PAGES:

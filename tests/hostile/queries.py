@@ -174,7 +174,7 @@ EXPANDS = [
     ask("an injection", "expand", "owner_id;DROP TABLE users"),
     ask("only dots", "expand", "..."),
     ask("only commas", "expand", ",,"),
-    ask("a thousand relations", "expand", ",".join(["owner_id.things(owner_id)"] * 1000)),
+    ask("three hundred relations", "expand", ",".join(["owner_id.things(owner_id)"] * 300)),
     fine("the same relation five times", "expand", ",".join(["owner_id"] * 5)),
 ]
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import sqlite
 
 from alyx.database.work import Statement
 
-_DIALECT = sqlite.dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves this one without annotations
+_DIALECT = sqlite.dialect(paramstyle="qmark")
 
 
 class Query:

@@ -13,6 +13,11 @@ import sqlalchemy as sa
 from alyx.database import tables
 from alyx.schema.model import Field, Type
 
+_ONE: sa.ColumnElement[Any] = sa.literal_column("1")
+_ZERO: sa.ColumnElement[Any] = sa.literal_column("0")
+_TRUE: sa.ColumnElement[Any] = sa.literal_column("json('true')")
+_FALSE: sa.ColumnElement[Any] = sa.literal_column("json('false')")
+
 
 def document(source: sa.FromClause, fields: Iterable[Field]) -> sa.ColumnElement[str]:
     """`json_object(...)` of these fields of a table or alias."""
@@ -28,8 +33,7 @@ def value(field: Field, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if tables.stores_json(field):
         return sa.func.json(column)
     if field.value_type is Type.BOOL:
-        true, false = sa.literal_column("json('true')"), sa.literal_column("json('false')")
-        return sa.case((column == sa.literal_column("1"), true), (column == sa.literal_column("0"), false))
+        return sa.case((column == _ONE, _TRUE), (column == _ZERO, _FALSE))
     if field.value_type is Type.BLOB:
         return sa.func.alyx_base64(column)
     return column

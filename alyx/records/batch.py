@@ -5,7 +5,7 @@ Parses the operations and runs them in order; `writing` does each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ def _invalid(faults: list[Detail]) -> AlyxError:
     return AlyxError("VALIDATION_ERROR", "the batch has faults", details=faults)
 
 
-def run(prepare: list[Callable[[], Prepared]]) -> Work[list[Written]]:
+def run(prepare: Sequence[Callable[[], Prepared]]) -> Work[list[Written]]:
     """Do the operations in order; the first that fails ends them all and is named by its index.
 
     Each is prepared in its turn, so that an earlier operation's failure is the one that is answered.

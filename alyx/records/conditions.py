@@ -1,7 +1,7 @@
 """Filters, order and cursors as SQL expressions (contract §3). Pure: builds SQLAlchemy elements, runs nothing.
 
-Parameters are named `f0, f1, ...` for filters, `k0, k1, ...` for a cursor; `filter_values` gives the values of the former, so that
-compiled text can be kept per shape and only values change from request to request.
+Parameters are named `f0, f1, ...` for filters, `k0, k1, ...` for a cursor; `filter_values` gives the values of the former, so
+that compiled text can be kept per shape and only values change from request to request.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def _comparable(field: Field, value: Any) -> Any:
 def search_condition(collection: Collection, source: sa.FromClause) -> Condition:
     """Case-insensitive (ASCII) substring over all text fields that answers show; the pattern is the parameter `search`."""
     columns = [source.c[field.name] for field in collection.public if field.type in SEARCHED]
-    pattern = sa.bindparam("search")
+    pattern: Element = sa.bindparam("search")
     return sa.or_(*(column.like(pattern, escape="\\") for column in columns)) if columns else sa.false()
 
 
@@ -238,7 +238,7 @@ def keyset(keys: tuple[SortKey, ...], values: list[Element], nulls: tuple[bool, 
     A row comparison where all keys go one way and none can be null; else the OR form with a bound on the first key, without which
     it would read from the start (hard-parts §6.5).
     """
-    marks = [sa.bindparam(f"k{i}") for i in range(len(keys))]
+    marks: list[Element] = [sa.bindparam(f"k{i}") for i in range(len(keys))]
     plain = all(not _nullable(key.operand) for key in keys)
     if plain and len({key.descending for key in keys}) == 1:
         row, mark = sa.tuple_(*values), sa.tuple_(*marks)

@@ -1,7 +1,8 @@
 """Idempotency-Key: the same key and body give the first answer again (contract §3).
 
 The first outcome is written in the transaction of the write itself, refusals of the transaction included; what was refused
-before it (a body that is not valid) was never begun and is not kept. Scoped to the identity, or to the address of an anonymous caller.
+before it (a body that is not valid) was never begun and is not kept. Scoped to the identity, or to the address of an
+anonymous caller.
 """
 
 from __future__ import annotations

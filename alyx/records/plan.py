@@ -155,7 +155,7 @@ class Planner:
         if kept is None:
             source = self.metadata.tables[collection.name]
             columns = _relation_columns(collection, expand)
-            select = sa.select(
+            select: sa.Select[Any] = sa.select(
                 documents.document(source, fields or collection.public), *(source.c[name] for name in columns)
             ).where(source.c[collection.key.name] == sa.bindparam("key"))
             if (rule := access.where(read, source)) is not None:
@@ -199,7 +199,9 @@ class Planner:
         kept: Query | None = self._kept.get(shape)
         if kept is None:
             source = self.metadata.tables[collection.name]
-            select = sa.select(sa.literal_column("1")).select_from(source).where(source.c[field] == sa.bindparam("key"))
+            select: sa.Select[Any] = (
+                sa.select(sa.literal_column("1")).select_from(source).where(source.c[field] == sa.bindparam("key"))
+            )
             if (rule := access.where(read, source)) is not None:
                 select = select.where(rule)
             kept = self.keep(shape, compile_query(select.limit(sa.literal_column("1")), light=True))

@@ -28,7 +28,7 @@ def table(collection: Collection) -> sa.Table:
     for item in collection.fields.values():
         if item.reference and item.reference.collection != collection.name:
             known = dict(stubs[item.reference.collection].fields) if item.reference.collection in stubs else {}
-            known[item.reference.field] = Field(item.reference.field, Type.UUID, primary=not known)
+            known.setdefault(item.reference.field, Field(item.reference.field, Type.UUID, primary=not known))
             stubs[item.reference.collection] = Collection(item.reference.collection, MappingProxyType(known))
     schema = Schema(1, MappingProxyType({**stubs, collection.name: collection}))
     return tables.build(schema).tables[collection.name]

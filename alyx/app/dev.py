@@ -20,7 +20,6 @@ from alyx.base.errors import SourceError
 from alyx.config import FILE, Config
 from alyx.config import load as load_config
 from alyx.database.migrations.errors import MigrationError
-from alyx.database.sqlite.engine import Engine
 from alyx.http import log, server
 
 Unusable = (SourceError, Refusal, MigrationError)
@@ -72,6 +71,7 @@ class _Session:
     async def run(self, began: float) -> Config | None:
         """Serve until told to stop; gives the settings to go on with, None at the end."""
         config, screen = self._config, self._screen
+        seen = watch.look(*self._places())
         source = await asyncio.to_thread(build.read_source, config)
         with contextlib.closing(serve.bind(config)) as sock:
             chosen, made = secret.for_development(config)
@@ -82,7 +82,7 @@ class _Session:
             async with build.database(config) as engine:
                 program = build.Program(config, source, engine, chosen, observers=[self._access.record], dev=True)
                 facts = serve.started(config, source, sock, workers=1, watched=self._watched())
-                watching = asyncio.create_task(self._watch(program, source, engine))
+                watching = asyncio.create_task(self._watch(program, source, seen))
                 try:
                     await server.serve(
                         program.edge,
@@ -111,21 +111,23 @@ class _Session:
             return ()
         return self._config.schema_file.name, self._file.name, f"{self._config.migrations_folder.name}/"
 
-    async def _watch(self, program: Program, source: Source, engine: Engine) -> None:
+    def _places(self) -> tuple[list[Path], list[Path]]:
+        return [self._config.schema_file, self._file], [self._config.migrations_folder]
+
+    async def _watch(self, program: Program, source: Source, seen: watch.State) -> None:
         """Take up what is saved. A question that still waits for its answer is given up when the files change again."""
         if not self._config.values["dev.watch"]:
             return
         reload = _Reload(self._config, self._screen, program, source, self._accept)
-        files = [self._config.schema_file, self._file]
         task: asyncio.Task[None] | None = None
         try:
-            async for paths in watch.changes(files, [self._config.migrations_folder], self._stop):
+            async for paths in watch.changes(*self._places(), seen, self._stop):
                 if task is not None:
                     if reload.asking:
                         task.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await task
-                if self._file.absolute() in paths and self._take_settings():
+                if self._file in paths and self._take_settings():
                     return
                 task = asyncio.create_task(reload.run())
         finally:

@@ -113,8 +113,8 @@ class Running:
                 if match := re.search(pattern, self.output[after:]):
                     return after + match.end()
                 left = end - time.monotonic()
-                ended = self.process.poll() is not None and not self._reader.is_alive()
-                assert left > 0 and not ended, f"{pattern!r} did not come; the output was:\n{self.output}"
+                if left <= 0 or (self.process.poll() is not None and not self._reader.is_alive()):
+                    pytest.fail(f"{pattern!r} did not come; the output was:\n{self.output}")
                 self._changed.wait(min(left, 0.2))
 
     def call(self, path, method="GET", body=None, headers=None):

@@ -383,7 +383,7 @@ def shelf(api: Backend) -> Backend:
         ("filter=price:ne:10.00", "apple Banana cherry date"),
         ("filter=rating:is_null", "Banana élan"),
         ("filter=rating:not_null", "apple cherry date"),
-        ("filter=title:like:%25AN%25", "Banana"),
+        ("filter=title:like:%25AN%25", "Banana élan"),
         ("filter=title:like:_pple", "apple"),
         ("filter=slug:like:b\\%25c", "cherry"),
         ("filter=title:contains:an", "Banana élan"),

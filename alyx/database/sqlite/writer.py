@@ -35,7 +35,7 @@ PATIENCE = 5.0
 """Seconds that a group waits for another process to let go of the database."""
 PAGE = 4096 + 24
 """Bytes that a page takes in the log, its header included."""
-CHECKPOINT_PAGES = 8 * 1024 * 1024 // PAGE
+CHECKPOINT_PAGES = 16 * 1024 * 1024 // PAGE
 """Pages of new log after which it is copied back into the database."""
 RESTART_PAGES = 32 * 1024 * 1024 // PAGE
 """From here on the log is restarted, not only copied back."""
@@ -178,12 +178,13 @@ class Writer:
     def _attempt(self, group: list[Request]) -> bool:
         """Run a group in one transaction. False: the transaction was lost on the way. Raises what failed all of them."""
         connection = self._connection or self._open()
-        execute = connection.execute
+        cursor = connection.cursor()  # one for all, because making one costs as much as a short statement
+        execute = cursor.execute
         try:
             execute("BEGIN IMMEDIATE")
             for request in group:
                 execute("SAVEPOINT piece")
-                _run(connection, request)
+                _run(cursor, request)
                 if not connection.in_transaction:
                     self._note(request.failure)
                     return False
@@ -281,12 +282,12 @@ class Writer:
         self._checkpoint_at = CHECKPOINT_PAGES
 
 
-def _run(connection: apsw.Connection, request: Request) -> None:
+def _run(cursor: apsw.Cursor, request: Request) -> None:
     """Drive one piece of work; what it returns or raises is kept in the request."""
     request.result = request.failure = None
     if request.future.cancelled():
         return  # nobody waits any more, and nothing has been done yet
-    execute = connection.execute
+    connection, execute = cursor.connection, cursor.execute
     generator = request.work()
     try:
         statement = next(generator)

@@ -76,7 +76,7 @@ def _list(schema: Schema, collection: Collection) -> Operation:
 def _create(collection: Collection) -> Operation:
     name = collection.name
     created = OneOf((Named(name), Named(f"{name}.key"), Named(f"{name}.created")))
-    several = Many(Named(f"{name}.create"), least=1, most=MAX_CREATE)
+    several = Many(Named(f"{name}.create"), most=MAX_CREATE)
     return Operation(
         f"create_{name}",
         "post",
@@ -247,9 +247,9 @@ def common(schema: Schema) -> dict[str, Object]:
         ),
         "Every error has this form.",
         example={
-            "error": "The document is not valid.",
+            "error": "The body has 1 fault.",
             "code": "VALIDATION_ERROR",
-            "details": [{"field": "title", "code": "required", "message": "title is required"}],
+            "details": [{"field": "title", "code": "required", "message": "is required"}],
             "request_id": "5f2c8a90d1e34b7f6a8c9d0e",
             "timestamp": "2026-03-01T08:00:00.123456Z",
         },

@@ -73,14 +73,15 @@ def project(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
         port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ALYX_")}
     environment |= {"ALYX_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT), "NO_PROXY": "*", "no_proxy": "*"}
-    server = subprocess.Popen(
-        [str(commands / "alyx"), "dev"],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=(tmp_path / "log").open("wb"),
-        stderr=subprocess.STDOUT,
-    )
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [str(commands / "alyx"), "dev"],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     try:
         _wait(port, server, tmp_path / "log")
         yield tmp_path, environment
@@ -117,7 +118,7 @@ def test_the_readmes_first_five_minutes_print_what_they_say(project: tuple[Path,
         assert len(lines) == len(step.printed), (step.script, lines)
         for shown, real in zip(step.printed, lines, strict=True):
             same = fits(json.loads(shown), json.loads(real)) if shown.startswith("{") and shown.endswith("}") else shown == real
-            assert same, (step.script, shown, real)
+            assert same, f"{step.script}\nshown: {shown}\nreal:  {real}"
 
 
 def test_every_shell_block_of_the_readme_is_run_and_shows_an_answer() -> None:

@@ -79,7 +79,8 @@ def _column(field: Field) -> sa.Column[Any]:
     checks = []
     name = sa.sql.quoted_name(field.name, quote=True)
     if stores_json(field):
-        checks.append(sa.CheckConstraint(f'json_valid("{field.name}")'))
+        # Older SQLite, as other tools have it, says 0 and not NULL for json_valid(NULL).
+        checks.append(sa.CheckConstraint(f'"{field.name}" IS NULL OR json_valid("{field.name}")'))
     if field.value_type is Type.BOOL:
         checks.append(sa.CheckConstraint(f'"{field.name}" IN (0, 1)'))
     return sa.Column(

@@ -25,7 +25,9 @@ from alyx.database.work import Overloaded, Rows, Statement, Timeout, Unavailable
 T = TypeVar("T")
 
 BUDGET = 0.001
-"""Seconds that one statement may hold the event loop."""
+"""Seconds of its own time that one statement may hold the event loop; noticed at the latest after as many again."""
+_DISK_BUDGET = 0.02
+"""Seconds that a statement may take in all, waiting for the disk included."""
 _STEPS = 2_000
 """Steps of SQLite's machine between two calls of a progress handler; at this distance a clock costs nothing (hard-parts §5.1)."""
 _NEVER = float("inf")
@@ -50,7 +52,7 @@ class LoopReader:
         self._connection = connection
         self._cursor = connection.cursor()
         self._started = _NEVER
-        self._calls = 0
+        self._suspected = 0.0
         connection.set_progress_handler(self._over_budget, _STEPS)
 
     def attempt(self, work: Callable[[], Work[T]]) -> T | Literal[_Elsewhere.HEAVY]:
@@ -126,7 +128,7 @@ class LoopReader:
     def _fetch(self, statement: Statement) -> Rows:
         """Run one statement under the budget. Outside of it the handler convicts nobody, or it would end a BEGIN now and then:
         SQLite counts the steps of a prepared statement over all its runs."""
-        self._calls = 0
+        self._suspected = 0.0
         self._started = time.perf_counter()
         try:
             return self._cursor.execute(statement.sql, statement.params).fetchall()
@@ -146,10 +148,15 @@ class LoopReader:
         return isinstance(error, apsw.BusyError)
 
     def _over_budget(self) -> bool:
-        """The progress handler. Few steps in a long time mean that the thread was not running, so only steps convict early."""
-        self._calls += 1
+        """The progress handler. Only time in which this thread ran convicts: on a busy machine it may just not have had its turn,
+        and a list that was cheap would be sent to the threads for minutes. Waiting for a cold disk counts, but later."""
         elapsed = time.perf_counter() - self._started
-        return elapsed > BUDGET and (self._calls >= 4 or elapsed > 5 * BUDGET)
+        if elapsed <= BUDGET:
+            return False
+        if not self._suspected:
+            self._suspected = time.thread_time()  # costs a system call, so it is asked for only now
+            return False
+        return time.thread_time() - self._suspected > BUDGET or elapsed > _DISK_BUDGET
 
 
 class _Job:

@@ -93,17 +93,20 @@ def fill(field: Field, now: str, make: Callable[[Field], Any]) -> Any:
     return make(field) if field.default is model.AUTO else field.default
 
 
-def broken(field: Field, value: Any) -> str | None:
-    """Why the API would not take a value (in its form) for this field, limits included; None if it would, or for null."""
-    if value is None:
+def door(field: Field) -> Callable[[Any], str | None]:
+    """A function that says why the API would not take a value (in its form) for this field, limits included; None if it would."""
+    read = readers.reader(field)
+
+    def judge(value: Any) -> str | None:
+        try:
+            read(value)
+        except readers.Refused as error:
+            return error.faults[0][1]
+        except json.InvalidJSON as error:
+            return str(error)
         return None
-    try:
-        _reader(field)(value)
-    except readers.Refused as error:
-        return error.faults[0][1]
-    except json.InvalidJSON as error:
-        return str(error)
-    return None
+
+    return judge
 
 
 def is_made(field: Field) -> bool:

@@ -314,7 +314,7 @@ def _summary(old: Field, new: Field) -> str:
     words = []
     for name in _COMPARED:
         before, after = getattr(old, name), getattr(new, name)
-        if _compared(old, name) == _compared(new, name):
+        if before == after or _compared(old, name) == _compared(new, name):
             continue
         label = _LABELS.get(name, name)
         if name in ("primary", "unique", "nullable", "index"):

@@ -6,7 +6,7 @@ Reads only. A finding names the value and up to five keys, so that a person can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -180,7 +180,7 @@ def _modified(rows: _Rows, step: ModifyField, names: Names, now: str) -> Iterato
         return
     expression = rows.values
     if not passage.is_plain:
-        register(rows.connection, "alyx_check", passage.through)
+        register(rows.connection, "alyx_check", lambda stored: _through(passage, stored))
         expression = f"alyx_check({rows.values})"
     becomes_unique = (new.unique or new.primary) and not (old.unique or old.primary)
     if becomes_unique or ((new.unique or new.primary) and not passage.is_plain):
@@ -189,6 +189,14 @@ def _modified(rows: _Rows, step: ModifyField, names: Names, now: str) -> Iterato
     if changed and new.reference:
         target, column = names.table(new.reference.collection), names.column(new.reference.collection, new.reference.field)
         yield from _dangling(rows, expression, target, column, new, label)
+
+
+def _through(passage: Passage, stored: Any) -> Any:
+    """As the passage does it; None for what it refuses, which is only asked of rows that get their kept value back."""
+    try:
+        return passage.through(stored)
+    except convert.Unconvertible:
+        return None
 
 
 def _nulls(rows: _Rows, passage: Passage, label: str) -> Iterator[Finding]:
@@ -205,8 +213,9 @@ def _scan(rows: _Rows, passage: Passage, label: str) -> list[Finding]:
     """One pass over the values: those that cannot be converted, lose something, or break a limit; grouped by what is wrong."""
     found: dict[tuple[Kind, str, str], tuple[int, list[str]]] = {}
     tighter = not passage.is_plain or bool(diff.tightened(passage.old, passage.new))
+    judge = convert.door(passage.new) if tighter else None
     for key, stored in rows.select(f"{rows.keys}, {rows.values}", f"{rows.values} IS NOT NULL"):
-        for kind, reason in _faults(passage, stored, tighter):
+        for kind, reason in _faults(passage, stored, judge):
             mark = (kind, _show(passage.old, stored), reason)
             count, keys = found.get(mark, (0, []))
             if len(keys) < SHOWN:
@@ -216,7 +225,7 @@ def _scan(rows: _Rows, passage: Passage, label: str) -> list[Finding]:
     return [Finding(kind, label, value, reason, count, tuple(keys)) for (kind, value, reason), (count, keys) in found.items()]
 
 
-def _faults(passage: Passage, stored: Any, tighter: bool) -> Iterator[tuple[Kind, str]]:
+def _faults(passage: Passage, stored: Any, judge: Callable[[Any], str | None] | None) -> Iterator[tuple[Kind, str]]:
     try:
         after = passage.through(stored)
     except convert.Unconvertible as error:
@@ -227,7 +236,7 @@ def _faults(passage: Passage, stored: Any, tighter: bool) -> Iterator[tuple[Kind
         return
     if passage.loses(stored):
         yield "loses", f"becomes {_show(passage.new, after)}"
-    if tighter and after is not None and (fault := convert.broken(passage.new, loaded(passage.new, after))):
+    if judge and after is not None and (fault := judge(loaded(passage.new, after))):
         yield "breaks", fault
 
 

@@ -31,6 +31,8 @@ class Judged:
     @property
     def reason(self) -> str:
         """Why it has its level, in one sentence."""
+        if self.blocked:
+            return "stored records stand in the way"
         if self.level == self.change.level:
             return self.change.reason
         if any(finding.kind == "loses" for finding in self.findings):

@@ -90,14 +90,9 @@ def _indexes(connection: apsw.Connection, name: str) -> dict[str, str]:
     sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
     found = {}
     for index, text in rows(connection, sql, (name,)):
-        head, _, rest = text.partition(" ON ")
-        found[index] = ("UNIQUE " if " UNIQUE " in head.upper() else "") + squeezed(_without_table(rest))
+        head, _, rest = text.partition("(")
+        found[index] = ("UNIQUE " if head.upper().split()[1:2] == ["UNIQUE"] else "") + squeezed(f"({rest}")
     return found
-
-
-def _without_table(text: str) -> str:
-    """The part of CREATE INDEX from its columns on."""
-    return text[text.index("(") :]
 
 
 def _options(sql: str) -> tuple[frozenset[str], bool, bool]:

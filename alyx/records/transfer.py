@@ -62,7 +62,7 @@ class Incoming:
     def __init__(self, collection: Collection, metadata: sa.MetaData) -> None:
         self.collection = collection
         self._fields = collection.fields
-        self._validator = Validator(_without_secrets(collection))
+        self._validator = Validator(without_secrets(collection))
         self._writable = Writable(collection)
         table = metadata.tables[collection.name]
         values: dict[str, Any] = {name: sa.bindparam(f"v_{name}") for name in collection.fields}
@@ -282,7 +282,7 @@ def _cells(record: str) -> list[str | None] | None:
     return None
 
 
-def _without_secrets(collection: Collection) -> Collection:
+def without_secrets(collection: Collection) -> Collection:
     """The collection with every field public, since `internal` hides fields from clients and not from their owner."""
     fields = {name: dataclasses.replace(field, internal=False) for name, field in collection.fields.items()}
     return dataclasses.replace(collection, fields=fields)

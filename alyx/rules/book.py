@@ -100,7 +100,7 @@ class Rule:
     # SQL ----------------------------------------------------------------------------------------------------------------
 
     def shape(self, auth: Mapping[str, Any]) -> Hashable:
-        """What the SQL depends on: the conditions about the caller alone, and the kinds of the caller's values (null among them)."""
+        """What the SQL depends on: the conditions about the caller alone, and the kinds of its values (null among them)."""
         return tuple(item.outcome(auth) for item in self._early)
 
     def where(self, auth: Mapping[str, Any], doc: sa.FromClause) -> sa.ColumnElement[bool] | None:

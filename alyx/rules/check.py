@@ -498,7 +498,7 @@ def _as_double(expr: Expr) -> Expr:
 
 
 def _fitted(expr: Expr, other: Expr) -> Expr:
-    """A literal as the type of what it is compared with: 3.0 beside an int is 3, 9.99 beside a decimal exact, a uuid canonical."""
+    """A literal as what it is compared with: 3.0 beside an int is 3, 9.99 beside a decimal exact, a uuid canonical."""
     if not isinstance(expr, tree.Const) or isinstance(other, tree.Const):
         return expr
     kind, wanted = expr.type.kind, other.type.kind

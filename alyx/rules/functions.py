@@ -250,7 +250,7 @@ _add("int", "int", "int", _same, inline="{0}", sql="same")
 _add("int", "uint", "int", lambda a: integer(int(a)))
 _add("int", "double", "int", _truncated, sql="truncate")
 _add("int", "string", "int", lambda a: integer(_parsed(a)))
-_add("int", "timestamp", "int", lambda t: _toward_zero(moments.micros(t)), sql="seconds_since_1970")
+_add("int", "timestamp", "int", lambda t: moments.micros(t) // SECOND, sql="seconds_since_1970")
 _add("uint", "uint", "uint", _same)
 _add("uint", "int", "uint", unsigned)
 _add("uint", "double", "uint", _utruncated)
@@ -275,11 +275,6 @@ _add("timestamp", "string", "timestamp", moments.read)
 _add("timestamp", "int", "timestamp", lambda a: moments.write(a * SECOND))
 _add("duration", "duration", "duration", _same, inline="{0}", sql="same")
 _add("duration", "string", "duration", moments.span)
-
-
-def _toward_zero(micros: int) -> int:
-    """Whole seconds, cut toward zero as Google's implementation does."""
-    return math.trunc(micros / SECOND) if abs(micros) < 2**52 else (micros // SECOND if micros >= 0 else -(-micros // SECOND))
 
 
 # Calendar ---------------------------------------------------------------------------------------------------------------
@@ -333,7 +328,7 @@ def type_name(kind: str) -> TypeName:
     return TypeName(TYPE_NAMES.get(kind, kind))
 
 
-MIXED = Function("double", ("int",), "double", lambda a: None if a is None else float(a), sql="real")
+MIXED = Function("double", ("int",), "double", lambda a: None if a is None else float(a), sql="mixed")
 """An int compared with a double: cast, null staying null, which is what Google's C++ does beyond 2^53."""
 
 

@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any, TypeAlias
 
 from alyx.rules import tree, values
-from alyx.rules.functions import dynamic
+from alyx.rules.functions import MIXED, dynamic
 from alyx.rules.tree import Expr
 
 Judge: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Any]
@@ -33,6 +33,7 @@ _NAMES: dict[str, Any] = {
             values.wrapped,
             values.scaled,
             values.truth,
+            values.some,
             values.fault,
         ),
         dynamic,
@@ -296,8 +297,12 @@ class _Writer:
 
     def invoke(self, expr: tree.Invoke) -> str:
         args = [self.value(item) for item in expr.args]
-        if expr.function.inline is not None:
-            return expr.function.inline.format(*args)
+        inline = expr.function.inline
+        if expr.function is not MIXED and inline in (None, "{0}"):
+            # Operators and methods raise on None by themselves; our own functions may not.
+            args = [f"some({arg})" if item.type.nullable else arg for arg, item in zip(args, expr.args, strict=True)]
+        if inline is not None:
+            return inline.format(*args)
         return f"{self.const(expr.function.call)}({', '.join(args)})"
 
     def chosen(self, expr: tree.Cond) -> str:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from alyx.database import tables
 from alyx.rules import sql_json, tree
 from alyx.rules.given import Given, Outcome
-from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, either, literal
+from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, either, literal, not_true
 from alyx.rules.sql_json import Json
 from alyx.rules.tree import Expr
 from alyx.rules.types import NUMBERS
@@ -33,15 +33,6 @@ class Atom(NamedTuple):
     false: Sql
     ok: tuple[Sql, ...] = ()
     nullable: bool = False
-
-
-def not_true(condition: Sql) -> Sql:
-    """Two-valued: true where the condition is false or NULL."""
-    if isinstance(condition, sa.sql.elements.True_):
-        return sa.false()
-    if isinstance(condition, sa.sql.elements.False_):
-        return sa.true()
-    return condition.self_group().is_not(sa.true())
 
 
 class Lowering:
@@ -118,7 +109,10 @@ class Lowering:
         """exists and all over a JSON list: like a collection's exists; `all(x, p)` is `!exists(x, !p)`."""
         if on_error:
             return not_true(self._quantified(e, not negate, False))
-        ok, rows, element = self.json.unnested(self.value(e.source), e.source.type, e.start)
+        source = self.value(e.source)
+        if isinstance(source, Operand) and source.kind not in ("list", "map"):
+            return sa.false()
+        ok, rows, element = self.json.unnested(source, e.source.type)
         every = e.kind == "all"
         absent = every is not negate
         outer = dict(self.locals)
@@ -366,8 +360,10 @@ class Lowering:
             plain = isinstance(given.expr, tree.Request)
             return Operand(bound, kind, () if plain else (bound.is_not(None),))
         kind = self.outcomes[given.bind]
+        if given.condition and kind is not None:
+            return Operand(literal(kind), "bool", constant=kind)
         if given.condition:
-            kind = "error" if kind is None else "bool"
+            kind = "error"
         if kind in ("error", "null", "type"):
             return Operand(sa.null(), "error" if kind == "type" else kind, (sa.false(),) if kind != "null" else (), True)
         return Operand(sa.bindparam(given.bind, type_=_BIND.get(kind, sa.TEXT)(), unique=False), kind)
@@ -409,7 +405,7 @@ class Lowering:
             shown = "`" + function.name.strip("_") + "`" if "_" in function.name[:1] else f"{function.name}()"
             raise Unsupported(f"{shown} of {', '.join(function.params)} cannot be used here", e.start, "SQL has no such function")
         args = [self._plain(item) for item in e.args]
-        if any(item.kind == "error" or (item.kind == "null" and function.sql != "real") for item in args):
+        if any(item.kind == "error" or (item.kind == "null" and function.sql != "mixed") for item in args):
             return Operand(sa.null(), "error", (sa.false(),), True)
         try:
             return self.forms.call(function.sql, args, function, e.start)

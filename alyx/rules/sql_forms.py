@@ -72,13 +72,22 @@ def either(*conditions: Sql) -> Sql:
     return sa.or_(*left) if len(left) > 1 else left[0] if left else sa.false()
 
 
+def not_true(condition: Sql) -> Sql:
+    """Two-valued: true where the condition is false or NULL."""
+    if isinstance(condition, sa.sql.elements.True_):
+        return sa.false()
+    if isinstance(condition, sa.sql.elements.False_):
+        return sa.true()
+    return condition.self_group().is_not(sa.true())
+
+
 class SqliteForms:
     """SQLite. Division by zero gives NULL and integer overflow a REAL here, never an error; the conditions catch both."""
 
     def call(self, name: str, args: list[Operand], function: functions.Function, start: int) -> Operand:
         """The form of a function on operands."""
         ok = tuple(condition for item in args for condition in item.strict)
-        if name == "real":  # a cast only: null stays null
+        if name == "mixed":  # a cast only: null stays null
             return Operand(sa.cast(args[0].sql, sa.REAL()), "double", args[0].ok, args[0].nullable)
         if name == "part":
             return self.part(function.name, args, ok)
@@ -127,6 +136,9 @@ class SqliteForms:
 
     def truncate(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
         return sa.cast(a.sql, sa.INTEGER()), (a.sql > literal(-(2.0**63)), a.sql < literal(2.0**63))
+
+    def real(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        return sa.cast(a.sql, sa.REAL()), ()
 
     def int_text(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
         return sa.cast(a.sql, sa.TEXT()), ()
@@ -203,7 +215,7 @@ class SqliteForms:
         """A moment in the API's form. Rounded down, also before 1970."""
         if a.kind != "micros":
             return a.sql
-        rest = _op(_op(_op(a.sql, "%", literal(SECOND)), "+", literal(SECOND)), "%", literal(SECOND))
+        rest = _fraction(a.sql)
         whole = _op(_op(a.sql, "-", rest), "/", literal(SECOND))
         stem = sa.func.strftime("%Y-%m-%dT%H:%M:%S", whole, "unixepoch", type_=sa.TEXT())
         return _op(stem, "||", sa.func.printf(".%06dZ", rest, type_=sa.TEXT()), sa.TEXT())
@@ -237,7 +249,7 @@ class SqliteForms:
         return sql, (sql.between(literal(-moments.LONGEST), literal(moments.LONGEST)),)
 
     def seconds_since_1970(self, t: Operand) -> tuple[Sql, tuple[Sql, ...]]:
-        return _op(self.moment(t), "/", literal(SECOND)), ()
+        return _op(_op(self.moment(t), "-", _fraction(self.moment(t))), "/", literal(SECOND)), ()
 
     def part(self, name: str, args: list[Operand], ok: tuple[Sql, ...]) -> Operand:
         """A calendar part: cut out of the text in UTC, by a function of ours in another zone."""
@@ -279,6 +291,11 @@ _CUTS = {
 def _op(left: Sql, sign: str, right: Sql, kind: Any = None) -> Sql:
     """An operator in brackets, exactly as written: SQLAlchemy's own `/` would make an int division a float's."""
     return sa.type_coerce(left, kind or sa.INTEGER()).op(sign, return_type=kind or sa.INTEGER())(right)
+
+
+def _fraction(micros: Sql) -> Sql:
+    """The microseconds after the full second, counted forward before 1970, too."""
+    return _op(_op(_op(micros, "%", literal(SECOND)), "+", literal(SECOND)), "%", literal(SECOND))
 
 
 def _length(text: Sql) -> Sql:

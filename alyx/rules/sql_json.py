@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, either, literal
+from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, either, literal, not_true
 from alyx.rules.types import Type
 
 _KINDS = {"string": "text", "int": "integer", "double": "real", "list": "array", "map": "object"}
+_KEYS = frozenset({"string", "int", "uint", "double", "bool"})
 _NONE = sa.literal("null", sa.TEXT())
 
 
@@ -135,13 +136,9 @@ class JsonForms:
         )
         return Operand(sql, "int", (*operand.ok, kind.in_([literal(name) for name in ("text", "array", "object")])))
 
-    def unnested(
-        self, source: Operand | Json, declared: Type, start: int
-    ) -> tuple[tuple[Sql, ...], sa.TableValuedAlias, Operand | Json]:
+    def unnested(self, source: Operand | Json, declared: Type) -> tuple[tuple[Sql, ...], sa.TableValuedAlias, Operand | Json]:
         """The rows that a macro walks over: conditions of the source, the table, and the variable."""
         if isinstance(source, Operand):
-            if source.kind not in ("list", "map"):
-                raise Unsupported("this macro cannot be used here", start)
             rows = self._rows(source.sql, "$")
             if declared.item and declared.item.kind == "string":
                 return source.strict, rows, Operand(rows.c.value, "string")
@@ -176,27 +173,25 @@ class JsonForms:
     def holds(self, container: Operand | Json, item: Operand) -> tuple[tuple[Sql, ...], Sql]:
         """item in container: conditions, and the test."""
         if isinstance(container, Operand):
-            rows = self._rows(container.sql, "$")
-            ok: tuple[Sql, ...] = container.strict
-            key: Sql | bool = container.kind == "map"
+            rows, ok = self._rows(container.sql, "$"), container.strict
+            of_object = sa.true() if container.kind == "map" else sa.false()
         else:
             kind = self.kind(container)
-            rows = (
-                self._rows(container.text, container.path)
-                if container.value is None
-                else self._rows(self._container(container), "$")
-            )
+            plain = container.value is None
+            rows = self._rows(container.text, container.path) if plain else self._rows(self._container(container), "$")
             ok = (*container.ok, kind.in_([literal("array"), literal("object")]))
-            key = kind == literal("object")
-        is_key = key if not isinstance(key, bool) else sa.true() if key else sa.false()
+            of_object = kind == literal("object")
+        if item.kind not in _KEYS:
+            ok = (*ok, not_true(of_object))
+        elif item.nullable:
+            ok = (*ok, either(not_true(of_object), item.sql.is_not(None)))
         by_key = rows.c.key == item.sql if item.kind == "string" else sa.false()
         by_value = self._equal(rows.c.type, rows.c.value, item, 0)
         if item.nullable and item.kind != "null":
             by_value = either(by_value, both(item.sql.is_(None), rows.c.type == literal("null")))
-        test = either(
-            both(is_key, by_key),
-            both(is_key.is_not(sa.true()) if not isinstance(key, bool) else sa.true() if not key else sa.false(), by_value),
-        )
+        test = either(both(of_object, by_key), both(not_true(of_object), by_value))
+        if isinstance(test, sa.sql.elements.False_):
+            return ok, test
         return ok, sa.exists(sa.select(sa.literal_column("1")).select_from(rows).where(test).correlate_except(rows))
 
 

@@ -55,6 +55,7 @@ KINDS: dict[type, str] = {
     dict: "map",
 }
 NUMERIC = frozenset({int, UInt, float})
+_KEYS = NUMERIC | {bool, str}
 _ORDERED = frozenset({bool, str, bytes, Timestamp, Duration})
 
 
@@ -116,15 +117,10 @@ def contains(item: Any, container: Any) -> bool:
     if type(container) is list:
         return any(equal(item, each) for each in container)
     if type(container) is dict:
-        return _has_key(item, container)
+        if type(item) not in _KEYS:
+            raise Fault("no such overload")
+        return key_of(item) in container if type(item) is not float or item.is_integer() else False
     raise Fault("no such overload")
-
-
-def _has_key(item: Any, container: dict[Any, Any]) -> bool:
-    try:
-        return key_of(item) in container
-    except Fault:
-        return False
 
 
 def member(operand: Any, key: Any) -> Any:
@@ -205,6 +201,13 @@ def wrapped(value: Any, kind: str) -> Any:
 def scaled(value: str | None, factor: int) -> int | None:
     """A decimal's canonical text as an int; factor lifts it to the scale of the other side. Source: tables.exact_order."""
     return None if value is None else int(value.replace(".", "")) * factor
+
+
+def some(value: Any) -> Any:
+    """A nullable value where null is an error."""
+    if value is None:
+        raise Fault("null")
+    return value
 
 
 def truth(value: Any) -> bool | None:

@@ -69,6 +69,7 @@ def test_a_read_that_is_not_called_light_runs_on_a_thread(running: Running) -> N
         ("SELECT p.id, u.name FROM posts p LEFT JOIN users u ON u.id = p.author_id WHERE p.id > ? ORDER BY p.id LIMIT 9", True),
         ("SELECT * FROM posts WHERE EXISTS (SELECT 1 FROM users u WHERE u.id = posts.author_id) AND author_id = ?", True),
         ("SELECT 1 WHERE ? = 1", True),
+        ("SELECT (SELECT last_seq FROM _alyx_feed), name FROM users WHERE id = ?", True),
         ("SELECT count(*) FROM posts WHERE title <> ?", False),
         ("SELECT * FROM posts WHERE title = ?", False),
         ("SELECT * FROM posts WHERE title > ? ORDER BY title LIMIT 20", False),

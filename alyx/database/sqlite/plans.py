@@ -18,7 +18,8 @@ _FIRST_PENALTY = 2.0
 _LONGEST_PENALTY = 300.0
 """Seconds that a text stays off the loop after it was interrupted there, doubled each time."""
 
-_HARMLESS = re.compile(r"SCAN (?:\d+ )?CONSTANT ROWS?$|SCAN \S+ VIRTUAL TABLE INDEX")
+_HARMLESS = re.compile(r"SCAN (?:\d+ )?CONSTANT ROWS?$|SCAN \S+ VIRTUAL TABLE INDEX|SCAN _alyx_feed$")
+"""Scans of what is always small: values, a JSON list that was passed in, the one row of the feed."""
 _BUILT = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (\S+)")
 _SCANNED = re.compile(r"SCAN (\S+)")
 _LIMIT = re.compile(r"\bLIMIT\b", re.IGNORECASE)
@@ -42,7 +43,10 @@ class Plans:
         if until is None:
             if len(self.until) >= _KEPT:
                 self.forget()
-            until = 0.0 if bound(self._connection, sql, params) else float("inf")
+            try:
+                until = 0.0 if bound(self._connection, sql, params) else float("inf")
+            except apsw.Error:
+                return True  # the statement itself will raise the same, at once
             self.until[sql] = until
         elif until and time.monotonic() >= until:
             until = self.until[sql] = 0.0
@@ -65,14 +69,11 @@ def bound(connection: apsw.Connection, sql: str, params: Sequence[Any]) -> bool:
 
     One scan of a table or index in the outermost loop passes if the text has a LIMIT and nothing is sorted, for it ends when
     the page is full; a sort passes if what it sorts was found by an index. Both can still be long for some values, and then
-    the progress handler ends them. Any other scan, and an index made on the fly, belong to a thread.
+    the progress handler ends them. Any other scan, and an index made on the fly, belong to a thread. Raises apsw.Error.
     """
-    try:
-        # EXPLAIN alone never looks whether another connection has changed the schema; a read of the file does.
-        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-        plan = list(connection.execute("EXPLAIN QUERY PLAN " + sql, params, can_cache=False))
-    except apsw.Error:
-        return True  # the statement itself will raise the same, at once
+    # EXPLAIN alone never looks whether another connection has changed the schema; a read of the file does.
+    connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+    plan = list(connection.execute("EXPLAIN QUERY PLAN " + sql, params, can_cache=False))
     built = {match[1]: identity for identity, _, _, detail in plan if (match := _BUILT.match(detail))}
     scanned = sorts = 0
     for _, parent, _, detail in plan:

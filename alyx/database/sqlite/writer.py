@@ -262,9 +262,9 @@ class Writer:
         if self.wal_pages < CHECKPOINT_PAGES:
             return
         if self.wal_pages < RESTART_PAGES:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             # A log that was copied whole starts over at the next write, if no reader needs it any more.
             self._checkpoint_at = self.wal_pages + CHECKPOINT_PAGES
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             return
         now = time.monotonic()
         self._checkpoint_at = self.wal_pages

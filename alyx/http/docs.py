@@ -22,6 +22,7 @@ POLICY: Final = (
 )
 _FILES: Final = (
     ("/docs", "docs.html", b"text/html; charset=utf-8"),
+    ("/docs/", "docs.html", b"text/html; charset=utf-8"),
     ("/docs/page.css", "docs.css", b"text/css; charset=utf-8"),
     ("/docs/page.js", "docs.js", b"text/javascript; charset=utf-8"),
     ("/docs/icon.svg", "docs.svg", b"image/svg+xml"),

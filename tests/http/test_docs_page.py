@@ -35,7 +35,7 @@ def test_the_description_is_served_with_an_etag_and_answers_304_to_whoever_has_i
     assert (again.status, again.body) == (304, b"")
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/page.js", "/docs/page.css", "/docs/icon.svg"])
+@pytest.mark.parametrize("path", ["/docs", "/docs/", "/docs/page.js", "/docs/page.css", "/docs/icon.svg"])
 def test_the_page_allows_no_script_but_its_own(path: str) -> None:
     answer = client().get(path)
     assert answer.status == 200

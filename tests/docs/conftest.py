@@ -1,4 +1,4 @@
-"""The README's first five minutes, run as they are printed: its shell blocks against a server that was really started."""
+"""A server for the documents' shell blocks, and how what they print is compared with what is printed there."""
 
 from __future__ import annotations
 
@@ -26,26 +26,29 @@ _MARK = "-----8<-----"
 
 @dataclass
 class Step:
-    """One shell block and what the README says that it prints: lines, one for each answer."""
+    """One shell block and what the document says that it prints: lines, one for each answer."""
 
     script: str
     printed: list[str]
 
 
-def steps() -> list[Step]:
-    """The shell blocks of "The first five minutes", each with the blocks of output behind it."""
-    text = (ROOT / "README.md").read_text().split("## The first five minutes")[1].split("\n## ")[0]
+def steps(text: str) -> list[Step]:
+    """The shell blocks of a text, each with the blocks of output that follow it directly."""
     found: list[Step] = []
-    for language, body in _BLOCK.findall(text):
-        if language == "sh":
-            found.append(Step(body, []))
+    end = -1
+    for match in _BLOCK.finditer(text):
+        if match[1] == "sh":
+            found.append(Step(match[2], []))
+        elif found and not text[end : match.start()].strip():
+            found[-1].printed += match[2].strip().splitlines()
         else:
-            found[-1].printed += body.strip().splitlines()
+            continue
+        end = match.end()
     return found
 
 
 def fits(shown: Any, real: Any) -> bool:
-    """Whether a real answer is what the README shows; "…" stands for any text."""
+    """Whether a real answer is what the document shows; "…" stands for any text."""
     if shown == "…":
         return isinstance(real, str)
     if isinstance(shown, dict):
@@ -55,8 +58,34 @@ def fits(shown: Any, real: Any) -> bool:
     return bool(shown == real)
 
 
+@dataclass
+class Project:
+    """A project's folder that is being served, with the environment of its shell."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, wanted: list[Step]) -> None:
+        """Run the blocks in one shell, one after the other, and compare what each prints, line by line."""
+        script = f"\necho; echo '{_MARK}'\n".join(step.script.replace("curl -s ", "curl -sw '\\n' ") for step in wanted)
+        script = script.replace("localhost:8090", f"127.0.0.1:{self.environment['ALYX_SERVER_PORT']}")
+        done = subprocess.run(
+            ["bash", "-eu", "-c", script], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        outputs = done.stdout.split(_MARK)
+        assert len(outputs) == len(wanted), done.stdout
+        for step, output in zip(wanted, outputs, strict=True):
+            lines = [line for line in output.splitlines() if line]
+            assert len(lines) == len(step.printed), (step.script, lines)
+            for shown, real in zip(step.printed, lines, strict=True):
+                whole = shown.startswith("{") and shown.endswith("}")
+                same = fits(json.loads(shown), json.loads(real)) if whole else shown == real
+                assert same, f"{step.script}\nshown: {shown}\nreal:  {real}"
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+def project(tmp_path: Path) -> Iterator[Project]:
     """The project's own files in a folder of their own, served by `alyx dev` on a free port."""
     for name in ("schema.yaml", "alyx.yaml", "migrations"):
         source = ROOT / name
@@ -84,7 +113,7 @@ def project(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
         )
     try:
         _wait(port, server, tmp_path / "log")
-        yield tmp_path, environment
+        yield Project(tmp_path, environment)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)
@@ -100,28 +129,3 @@ def _wait(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(log.read_text())
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_readmes_first_five_minutes_print_what_they_say(project: tuple[Path, dict[str, str]]) -> None:
-    folder, environment = project
-    wanted = steps()
-    script = f"\necho; echo '{_MARK}'\n".join(step.script.replace("curl -s ", "curl -sw '\\n' ") for step in wanted)
-    script = script.replace("localhost:8090", f"127.0.0.1:{environment['ALYX_SERVER_PORT']}")
-    done = subprocess.run(["bash", "-eu", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    outputs = [output.split() and output.strip().splitlines() for output in done.stdout.split(_MARK)]
-    assert len(outputs) == len(wanted), done.stdout
-    for step, output in zip(wanted, outputs, strict=True):
-        lines = [line for line in output if line]
-        assert len(lines) == len(step.printed), (step.script, lines)
-        for shown, real in zip(step.printed, lines, strict=True):
-            same = fits(json.loads(shown), json.loads(real)) if shown.startswith("{") and shown.endswith("}") else shown == real
-            assert same, f"{step.script}\nshown: {shown}\nreal:  {real}"
-
-
-def test_every_shell_block_of_the_readme_is_run_and_shows_an_answer() -> None:
-    found = steps()
-    assert len(found) >= 6
-    assert all(step.printed for step in found[1:])

@@ -14,24 +14,25 @@ from alyx.base import json
 from alyx.records.query import SortKey, invalid
 
 
-def encode(collection: str, keys: tuple[SortKey, ...], values: tuple[Any, ...]) -> str:
-    """The cursor after a row with these sort values (stored form)."""
-    return base64.urlsafe_b64encode(json.dumps([_order(collection, keys), *values])).rstrip(b"=").decode()
-
-
-def decode(collection: str, keys: tuple[SortKey, ...], text: str) -> tuple[Any, ...]:
-    """The sort values of a cursor. Raises AlyxError INVALID_QUERY if it is none of this collection and order."""
-    try:
-        order, *values = json.loads(base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
-    except (ValueError, TypeError):
-        raise invalid("cursor is not one that this server gave out") from None
-    if order != _order(collection, keys):
-        raise invalid("cursor belongs to another collection or sort order", "start again without it")
-    if len(values) != len(keys) or not all(value is None or isinstance(value, str | int | float) for value in values):
-        raise invalid("cursor is not one that this server gave out")
-    return tuple(values)
-
-
-def _order(collection: str, keys: tuple[SortKey, ...]) -> str:
+def order_of(collection: str, keys: tuple[SortKey, ...]) -> str:
+    """What a cursor is bound to: a short hash of the collection and its order."""
     text = f"{collection}:" + ",".join(("-" if key.descending else "") + key.operand.text for key in keys)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def encode(order: str, values: tuple[Any, ...]) -> str:
+    """The cursor after a row with these sort values (stored form)."""
+    return base64.urlsafe_b64encode(json.dumps([order, *values])).rstrip(b"=").decode()
+
+
+def decode(order: str, keys: int, text: str) -> tuple[Any, ...]:
+    """The sort values of a cursor. Raises AlyxError INVALID_QUERY if it is none of this order with so many keys."""
+    try:
+        given, *values = json.loads(base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
+    except (ValueError, TypeError):
+        raise invalid("cursor is not one that this server gave out") from None
+    if given != order:
+        raise invalid("cursor belongs to another collection or sort order", "start again without it")
+    if len(values) != keys or not all(value is None or isinstance(value, str | int | float) for value in values):
+        raise invalid("cursor is not one that this server gave out")
+    return tuple(values)

@@ -35,6 +35,21 @@ class ListPlan:
     columns: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedList:
+    """A list as far as its text decides: order (what a cursor is bound to), which values of its cursor are null, the client's
+    `where`, the read rules of the collections that it reaches through relations, its shape, and the values of its parameters."""
+
+    collection: Collection
+    asked: ListQuery
+    order: str
+    nulls: tuple[bool, ...] | None
+    where: Rule | None
+    through: tuple[Rule, ...]
+    shape: Hashable
+    values: dict[str, Any]
+
+
 class Planner:
     """Builds and keeps the statements of one schema. Made anew whenever schema or rules change."""
 
@@ -53,56 +68,57 @@ class Planner:
 
     # --- lists ----------------------------------------------------------------------------------------------------------------
 
-    def plan_list(self, collection: Collection, asked: ListQuery, access: Access) -> tuple[ListPlan, dict[str, Any]]:
-        """The plan of a list and the values of its parameters. Raises AlyxError INVALID_QUERY (cursor, where)."""
+    def prepare_list(self, collection: Collection, asked: ListQuery) -> PreparedList:
+        """What of a list depends on its text alone. Raises AlyxError INVALID_QUERY (cursor, where)."""
+        order = cursor.order_of(collection.name, asked.sort)
+        marks = cursor.decode(order, len(asked.sort), asked.cursor) if asked.cursor else ()
+        nulls = tuple(mark is None for mark in marks) if asked.cursor else None
         where = self.book.where(collection.name, asked.where) if asked.where else None
-        read = self.book.of(collection.name).read
-        marks = cursor.decode(collection.name, asked.sort, asked.cursor) if asked.cursor else None
-        nulls = tuple(mark is None for mark in marks) if marks is not None else None
         shape = (
             "list",
             collection.name,
             tuple(conditions.filter_shape(each) for each in asked.filters),
             asked.where,
-            where.shape(access.auth) if where else None,
             tuple((key.operand.text, key.descending) for key in asked.sort),
-            asked.fields,
-            tuple((each.field.name, each.reverse) for each in asked.expand),
+            tuple(field.name for field in asked.fields),
+            tuple(each.name for each in asked.expand),
             asked.search is not None,
             nulls,
             asked.limit <= _LIGHT_ROWS,
-            access.shape(read),
-            tuple(access.shape(rule) for rule in self._rules_through(asked)),
         )
-        plan = self._kept.get(shape) or self.keep(shape, self._build_list(collection, asked, where, nulls, access))
-        return plan, self._list_values(asked, where, marks, access, read)
-
-    def _rules_through(self, asked: ListQuery) -> list[Rule]:
-        """The read rules of the collections that filters and order reach through relations."""
-        reached = [each.operand.through for each in asked.filters] + [key.operand.through for key in asked.sort]
-        return [self.book.of(field.reference.collection).read for field in reached if field and field.reference]
-
-    def _list_values(
-        self, asked: ListQuery, where: Rule | None, marks: tuple[Any, ...] | None, access: Access, read: Rule
-    ) -> dict[str, Any]:
-        values = access.binds(read)
-        values["limit"] = asked.limit + 1
-        values["offset"] = asked.offset
+        values: dict[str, Any] = {"limit": asked.limit + 1, "offset": asked.offset}
         for position, each in enumerate(asked.filters):
             conditions.filter_values(each, f"f{position}", values)
-        for rule in self._rules_through(asked):
+        for position, mark in enumerate(marks):
+            values[f"k{position}"] = mark
+        if asked.search is not None:
+            values["search"] = conditions.search_value(asked.search)
+        reached = [each.operand.through for each in asked.filters] + [key.operand.through for key in asked.sort]
+        through = tuple(self.book.of(field.reference.collection).read for field in reached if field and field.reference)
+        return PreparedList(collection, asked, order, nulls, where, through, shape, values)
+
+    def plan_list(self, prepared: PreparedList, access: Access) -> tuple[ListPlan, dict[str, Any]]:
+        """The plan of a list for one caller, and the values of its parameters."""
+        read = self.book.of(prepared.collection.name).read
+        where = prepared.where
+        shape = (
+            prepared.shape,
+            access.shape(read),
+            where.shape(access.auth) if where else None,
+            tuple(access.shape(rule) for rule in prepared.through),
+        )
+        plan = self._kept.get(shape)
+        if plan is None:
+            plan = self.keep(shape, self._build_list(prepared, access))
+        values = prepared.values | access.binds(read)
+        for rule in prepared.through:
             values |= access.binds(rule)
         if where is not None:
             values |= where.binds(access.auth, access.request())
-        if asked.search is not None:
-            values["search"] = conditions.search_value(asked.search)
-        for position, mark in enumerate(marks or ()):
-            values[f"k{position}"] = mark
-        return values
+        return plan, values
 
-    def _build_list(
-        self, collection: Collection, asked: ListQuery, where: Rule | None, nulls: tuple[bool, ...] | None, access: Access
-    ) -> ListPlan:
+    def _build_list(self, prepared: PreparedList, access: Access) -> ListPlan:
+        collection, asked, where = prepared.collection, prepared.asked, prepared.where
         source = self.metadata.tables[collection.name]
         found = self._conditions(collection, asked.filters, source, access)
         if where is not None and (condition := where.where(access.auth, source)) is not None:
@@ -112,8 +128,8 @@ class Planner:
         light = where is None and asked.search is None and all(_light(each.operand, each) for each in asked.filters)
         total = sa.select(sa.func.count()).select_from(source).where(*found)
         keys = [conditions.operand_value(key.operand, source, self.metadata, self._readable(access)) for key in asked.sort]
-        if nulls is not None:
-            found.append(conditions.keyset(asked.sort, keys, nulls))
+        if prepared.nulls is not None:
+            found.append(conditions.keyset(asked.sort, keys, prepared.nulls))
         shown = asked.fields or collection.public
         columns = _relation_columns(collection, asked.expand)
         page = (
@@ -150,7 +166,8 @@ class Planner:
     ) -> tuple[Query, tuple[str, ...]]:
         """One record by its key (parameter `key`), judged by the read rule; and the relation columns after the document."""
         read = self.book.of(collection.name).read
-        shape = ("get", collection.name, fields, tuple(each.field.name for each in expand), access.shape(read))
+        names = tuple(field.name for field in fields)
+        shape = ("get", collection.name, names, tuple(each.name for each in expand), access.shape(read))
         kept = self._kept.get(shape)
         if kept is None:
             source = self.metadata.tables[collection.name]
@@ -171,8 +188,8 @@ class Planner:
         """
         collection = self.schema.collections[expansion.collection]
         read = self.book.of(collection.name).read
-        below = tuple(each.field.name for each in expansion.nested)
-        shape = ("expand", collection.name, expansion.field, expansion.reverse, below, access.shape(read))
+        below = tuple(each.name for each in expansion.nested)
+        shape = ("expand", collection.name, expansion.field.name, expansion.reverse, below, access.shape(read))
         kept = self._kept.get(shape)
         if kept is None:
             source = self.metadata.tables[collection.name]

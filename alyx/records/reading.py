@@ -13,14 +13,14 @@ from alyx.base.errors import AlyxError
 from alyx.database.work import Row, Rows, Statement, Work
 from alyx.records import cursor
 from alyx.records.access import Access
-from alyx.records.plan import Planner
+from alyx.records.plan import Planner, PreparedList
 from alyx.records.query import Expansion, ListQuery, invalid
-from alyx.schema.model import Collection
 
 
-def list_documents(planner: Planner, collection: Collection, asked: ListQuery, access: Access, expand_rows: int) -> Work[bytes]:
+def list_documents(planner: Planner, prepared: PreparedList, access: Access, expand_rows: int) -> Work[bytes]:
     """One page as the body of the answer."""
-    plan, values = planner.plan_list(collection, asked, access)
+    asked = prepared.asked
+    plan, values = planner.plan_list(prepared, access)
     rows: Rows = (yield plan.page.bind(values)) if asked.limit else []
     more = len(rows) > asked.limit
     if more:
@@ -36,7 +36,7 @@ def list_documents(planner: Planner, collection: Collection, asked: ListQuery, a
         budget = _Budget(expand_rows)
         first = 1 + len(asked.sort)
         texts = yield from _expand(planner, asked.expand, texts, [row[first:] for row in rows], access, budget)
-    after = cursor.encode(collection.name, asked.sort, rows[-1][1 : 1 + len(asked.sort)]) if more and rows else None
+    after = cursor.encode(prepared.order, rows[-1][1 : 1 + len(asked.sort)]) if more and rows else None
     return _page(texts, total, asked, after)
 
 

@@ -5,7 +5,6 @@ Called by `http`; calls down into rules and database. Knows nothing of sockets, 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
@@ -22,7 +21,7 @@ from alyx.records import hints, idempotency, query, reading, writing
 from alyx.records.access import Access
 from alyx.records.answer import Answer, Call
 from alyx.records.limits import Limits
-from alyx.records.plan import Planner
+from alyx.records.plan import Planner, PreparedList
 from alyx.records.row import Writable
 from alyx.records.writing import Prepared, Target, Written
 from alyx.rules.book import RuleBook
@@ -31,7 +30,8 @@ from alyx.schema.model import Collection, Schema
 from alyx.schema.values import Validator
 
 T = TypeVar("T")
-_PARSED_KEPT = 2_000
+_PREPARED_KEPT = 2_000
+_LONGEST_KEPT = 512
 
 
 class Database(Protocol):
@@ -61,7 +61,7 @@ class Records:
         self._planner = Planner(schema, book, metadata)
         self._writable = {name: Writable(each) for name, each in schema.collections.items()}
         self._validators = {name: Validator(each, max_depth=limits.json_depth) for name, each in schema.collections.items()}
-        self._parsed: OrderedDict[tuple[str, str], query.ListQuery] = OrderedDict()
+        self._prepared: dict[tuple[str, str], PreparedList] = {}
 
     # --- reads ----------------------------------------------------------------------------------------------------------------
 
@@ -70,14 +70,14 @@ class Records:
         collection = self._collection(name)
         access = _access(call)
         access.require(self._book.of(name).read, name)
-        asked = self._parse_list(collection, text)
-        work = partial(reading.list_documents, self._planner, collection, asked, access, self._limits.expand_rows)
+        prepared = self._prepare_list(collection, text)
+        work = partial(reading.list_documents, self._planner, prepared, access, self._limits.expand_rows)
         started = perf_counter()
         body = await self._database.read(work)
         if perf_counter() - started < hints.SLOW:
             return Answer(200, body)
-        plan, _ = self._planner.plan_list(collection, asked, access)
-        return Answer(200, body, hint=hints.hint(name, asked, self._database.scans(plan.page.sql)))
+        plan, _ = self._planner.plan_list(prepared, access)
+        return Answer(200, body, hint=hints.hint(name, prepared.asked, self._database.scans(plan.page.sql)))
 
     async def get(self, call: Call, name: str, key_text: str, text: str) -> Answer:
         """`GET /{c}/{id}`: one document with its ETag, or 304."""
@@ -184,16 +184,17 @@ class Records:
         target.access.require(rules.update if operation == "update" else rules.delete, target.collection.name)
         target.access.require(rules.read, target.collection.name)
 
-    def _parse_list(self, collection: Collection, text: str) -> query.ListQuery:
-        kept = self._parsed.get((collection.name, text))
+    def _prepare_list(self, collection: Collection, text: str) -> PreparedList:
+        """Parse a list's text; the last ones are kept, since clients ask the same again and again."""
+        kept = self._prepared.get((collection.name, text))
         if kept is not None:
             return kept
-        asked = query.parse_list(self._schema, collection, text, self._limits)
-        if len(text) < 512:
-            if len(self._parsed) >= _PARSED_KEPT:
-                self._parsed.popitem(last=False)
-            self._parsed[collection.name, text] = asked
-        return asked
+        prepared = self._planner.prepare_list(collection, query.parse_list(self._schema, collection, text, self._limits))
+        if len(text) < _LONGEST_KEPT:
+            if len(self._prepared) >= _PREPARED_KEPT:
+                self._prepared.clear()
+            self._prepared[collection.name, text] = prepared
+        return prepared
 
     async def _write_one(self, call: Call, name: str, key_text: str, body: bytes, prepared: Prepared) -> Answer:
         base = f"/api/collections/{name}"

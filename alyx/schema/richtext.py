@@ -43,6 +43,8 @@ NAMES = (*FEATURES, *sorted(TAGS - set(FEATURES)))
 """What `allow` and `deny` may name: features and single tags."""
 MAX_DEPTH = 100
 """The deepest nesting of tags that is taken."""
+SETTLED = 100_000
+"""Up to this length a text is parsed again until it stays the same: wrongly nested tags can need that, as browsers know."""
 
 has_markup = re.compile("[<>&\u00a0\r]").search
 """Whether a text holds anything that cleaning could change."""
@@ -79,12 +81,20 @@ def cleaner(tags: frozenset[str]) -> Callable[[str], str]:
         link_rel=None,
     )
 
+    def once(text: str) -> str:
+        # A parser drops the first line break of a <pre>; one more keeps a text the same however often it is read and written.
+        return parser.clean(text).replace("<pre>\n", "<pre>\n\n")
+
     def clean(text: str) -> str:
         if not has_markup(text):
             return text
-        cleaned = parser.clean(_reduce(text, allowed))
-        # A parser drops the first line break of a <pre>; one more keeps a text the same however often it is read and written.
-        return cleaned.replace("<pre>\n", "<pre>\n\n")
+        cleaned = once(_reduce(text, allowed))
+        if len(cleaned) <= SETTLED:
+            for _ in range(4):
+                before, cleaned = cleaned, once(cleaned)
+                if cleaned == before:
+                    break
+        return cleaned
 
     return clean
 

@@ -1,1 +1,1 @@
-"""schema.yaml as a typed, frozen model: load it, validate values against it, compare two of them. Pure: it only reads its file."""
+"""schema.yaml as a typed, frozen model: load it, validate values against it, compare two of them. Pure; it reads one file."""

@@ -48,7 +48,7 @@
     if (found.$name) return found.$name;
     if (found.anyOf) return [...new Set(found.anyOf.map(typeOf))].join(" | ");
     if (found.allOf) return found.allOf.map(typeOf).filter((word) => word !== "any").join(" & ");
-    if (found.type === "array") return "list of " + typeOf(found.items);
+    if ([found.type].flat().includes("array")) return "list of " + typeOf(found.items) + (found.type === "array" ? "" : " | null");
     const kind = Array.isArray(found.type) ? found.type.join(" | ") : found.type;
     if (!kind) return "any";
     const detail = found.format || found.contentEncoding || found.contentMediaType;
@@ -67,10 +67,11 @@
   function rows(schema) {
     const found = resolve(schema);
     const required = new Set(found.required || []);
+    const word = found.additionalProperties === false ? "required" : "always";
     const table = element("table", { class: "rows" });
     for (const [name, member] of Object.entries(found.properties || {})) {
       table.append(element("tr", {},
-        element("td", {}, element("span", { class: "name" }, name), " ", required.has(name) ? element("span", { class: "must" }, "always") : "",
+        element("td", {}, element("span", { class: "name" }, name), " ", required.has(name) ? element("span", { class: "must" }, word) : "",
           element("span", { class: "type" }, typeOf(member))),
         element("td", {}, prose(member.description), element("div", { class: "limits" }, limitsOf(member)), ...nested(member))));
     }
@@ -153,7 +154,7 @@
       });
       const content = Object.values(answer.content || {})[0];
       const shown = content ? exampleOf(content.schema) : undefined;
-      return [prose(answer.description), headers.length ? element("table", { class: "rows" }, ...headers) : "",
+      return [codes.length ? prose(answer.description) : "", headers.length ? element("table", { class: "rows" }, ...headers) : "",
         ...(content ? nested(content.schema) : []), shown !== undefined ? element("pre", {}, JSON.stringify(shown, null, 2)) : ""];
     });
   }
@@ -178,6 +179,11 @@
     return element("div", {}, element("div", { class: "try" }, button, note), result);
   }
 
+  // As encodeURIComponent, but what may stand in a query as it is stays readable.
+  function encode(text) {
+    return encodeURIComponent(text).replace(/%(3A|2C|40|2F)/g, decodeURIComponent);
+  }
+
   function compose(method, path, inputs, body) {
     const query = [];
     const headers = {};
@@ -189,7 +195,7 @@
         continue;
       }
       if (parameter.in === "path") url = url.replace(`{${parameter.name}}`, () => encodeURIComponent(values[0]));
-      else if (parameter.in === "query") query.push(...values.map((value) => `${parameter.name}=${encodeURIComponent(value)}`));
+      else if (parameter.in === "query") query.push(...values.map((value) => `${parameter.name}=${encode(value)}`));
       else headers[parameter.name] = values[0];
     }
     if (query.length) url += "?" + query.join("&");

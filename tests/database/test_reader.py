@@ -143,6 +143,30 @@ def test_all_statements_of_a_read_see_one_snapshot(running: Running, light: bool
     _run(running, scenario)
 
 
+def test_statements_that_read_no_table_do_not_hide_a_commit_between_the_others(running: Running) -> None:
+    async def scenario(engine: Engine) -> None:
+        await engine.write(ask("INSERT INTO users VALUES ('u1', 'before')"))
+        changing = connect(engine.settings.path)
+        runs = 0
+
+        def work() -> Work[set[str]]:
+            nonlocal runs
+            runs += 1
+            seen = set()
+            for _ in range(2):
+                ((name,),) = yield Statement(BY_KEY, ("u1",), True)
+                seen.add(name)
+                yield Statement("SELECT 1", (), True)
+                if runs == 1:
+                    changing.execute("UPDATE users SET name = name || '.' WHERE id = 'u1'")
+            return seen
+
+        assert len(await engine.read(work)) == 1
+        changing.close()
+
+    _run(running, scenario)
+
+
 def test_a_read_sees_the_write_that_was_just_acknowledged(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         for number in range(100):
@@ -243,7 +267,12 @@ def test_prepared_statements_survive_a_change_of_the_schema(running: Running) ->
 def test_scans_names_what_is_read_from_end_to_end(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         assert engine.scans("SELECT * FROM posts WHERE title = ?") == ["SCAN posts"]
+        assert engine.scans("SELECT '?' FROM posts WHERE title = ? AND \"title\" > ? ORDER BY id LIMIT 3")[0].startswith(
+            "SCAN posts"
+        )
+        assert engine.scans("SELECT x.id FROM (SELECT id FROM users WHERE id > ? ORDER BY id LIMIT 3) x") == []
         assert engine.scans(BY_KEY) == []
+        assert engine.scans("nonsense") == []
 
     _run(running, scenario)
 

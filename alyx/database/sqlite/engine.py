@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import apsw
 
 from alyx.base import clock
-from alyx.database.sqlite import backup, internal, plans, upkeep
+from alyx.database.sqlite import backup, internal, upkeep
 from alyx.database.sqlite.connection import MEMORY, CannotOpen, Patience, Synchronous, connect
 from alyx.database.sqlite.reader import HEAVY, LoopReader, ReaderPool
 from alyx.database.sqlite.writer import PAGE, RESTART_PAGES, Writer
@@ -138,11 +138,7 @@ class Engine:
 
     def scans(self, sql: str) -> list[str]:
         """Lines of the query plan in which a whole table or index is read, such as `SCAN posts`; for hints in the log."""
-        connection = self._connect_reader(1.0)
-        try:
-            return plans.scans(connection, sql)
-        finally:
-            connection.close(True)
+        return self._loop_reader.plans.scans(sql) if isinstance(self._loop_reader, LoopReader) else []
 
     def health(self) -> dict[str, Any]:
         """`status` is `healthy` or `degraded`; then `reason` says why writes fail or the log grows."""

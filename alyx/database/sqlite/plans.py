@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -22,6 +22,7 @@ _HARMLESS = re.compile(r"SCAN (?:\d+ )?CONSTANT ROWS?$|SCAN \S+ VIRTUAL TABLE IN
 """Scans of what is always small: values, a JSON list that was passed in, the one row of the feed."""
 _BUILT = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (\S+)")
 _SCANNED = re.compile(r"SCAN (\S+)")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _LIMIT = re.compile(r"\bLIMIT\b", re.IGNORECASE)
 
 
@@ -36,12 +37,13 @@ class Plans:
         Public because the reader's hot path looks here itself before it calls `admits`.
         """
         self._penalties: dict[str, float] = {}
+        self._scans: dict[str, list[str]] = {}
 
     def admits(self, sql: str, params: Sequence[Any]) -> bool:
         """Whether a statement that the planner calls light may run on the loop; asks SQLite once for each text."""
         until = self.until.get(sql)
         if until is None:
-            if len(self.until) >= _KEPT:
+            if len(self.until) >= _KEPT or len(self._scans) >= _KEPT:
                 self.forget()
             try:
                 until = 0.0 if bound(self._connection, sql, params) else float("inf")
@@ -58,9 +60,22 @@ class Plans:
         self._penalties[sql] = penalty
         self.until[sql] = time.monotonic() + penalty
 
+    def scans(self, sql: str) -> list[str]:
+        """The lines of a statement's plan in which a whole table or index is read, such as `SCAN posts`; for hints."""
+        found = self._scans.get(sql)
+        if found is None:
+            blanks = (None,) * _QUOTED.sub("", sql).count("?")
+            try:
+                found = [line.detail for line in _scanned(_explain(self._connection, sql, blanks))]
+            except apsw.Error:
+                return []  # a hint is not worth an error
+            self._scans[sql] = found
+        return found
+
     def forget(self) -> None:
         """Drop every verdict: the schema has changed, and with it the plans."""
         self.until.clear()
+        self._scans.clear()
         self._penalties.clear()
 
 
@@ -71,38 +86,37 @@ def bound(connection: apsw.Connection, sql: str, params: Sequence[Any]) -> bool:
     the page is full; a sort passes if what it sorts was found by an index. Both can still be long for some values, and then
     the progress handler ends them. Any other scan, and an index made on the fly, belong to a thread. Raises apsw.Error.
     """
+    plan = _explain(connection, sql, params)
+    if any(line.detail.startswith("BLOOM FILTER") or "AUTOMATIC" in line.detail for line in plan):
+        return False
+    scanned = _scanned(plan)
+    built = {line.id for line in plan if _BUILT.match(line.detail)}
+    if any(line.parent and line.parent not in built for line in scanned):
+        return False
+    sorts = any(line.detail.startswith("USE TEMP B-TREE") for line in plan)
+    return not scanned or (len(scanned) == 1 and not sorts and _LIMIT.search(sql) is not None)
+
+
+class _Line(NamedTuple):
+    """A line of EXPLAIN QUERY PLAN; parent 0 is the outermost loop."""
+
+    id: int
+    parent: int
+    detail: str
+
+
+def _explain(connection: apsw.Connection, sql: str, params: Sequence[Any]) -> list[_Line]:
     # EXPLAIN alone never looks whether another connection has changed the schema; a read of the file does.
     connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-    plan = list(connection.execute("EXPLAIN QUERY PLAN " + sql, params, can_cache=False))
-    built = {match[1]: identity for identity, _, _, detail in plan if (match := _BUILT.match(detail))}
-    scanned = sorts = 0
-    for _, parent, _, detail in plan:
-        if "AUTOMATIC" in detail or "BLOOM FILTER" in detail:
-            return False
-        if detail.startswith("USE TEMP B-TREE"):
-            sorts += 1
-        elif detail.startswith("SCAN") and not _HARMLESS.match(detail) and _SCANNED.match(detail)[1] not in built:  # type: ignore[index]  # a line that starts with SCAN names something
-            if parent and parent not in built.values():
-                return False
-            scanned += 1
-    return scanned == 0 or (scanned == 1 and sorts == 0 and _LIMIT.search(sql) is not None)
+    rows: list[Any] = connection.execute("EXPLAIN QUERY PLAN " + sql, params, can_cache=False).fetchall()
+    return [_Line(row[0], row[1], row[3]) for row in rows]
 
 
-def scans(connection: apsw.Connection, sql: str) -> list[str]:
-    """The lines of the plan in which a whole table or index is read, such as `SCAN posts`; for hints. Runs nothing."""
-    import apsw.ext  # only here: it costs start-up time
-
-    info = apsw.ext.query_info(connection, sql, explain_query_plan=True)
+def _scanned(plan: list[_Line]) -> list[_Line]:
+    """The lines that read a whole table or index; what the statement itself has built, such as a subquery, is no table."""
+    built = {match[1] for line in plan if (match := _BUILT.match(line.detail))}
     return [
         line
-        for line in _lines(info.query_plan)
-        if line.startswith("SCAN") and not _HARMLESS.match(line) and "(subquery" not in line
+        for line in plan
+        if (match := _SCANNED.match(line.detail)) and match[1] not in built and not _HARMLESS.match(line.detail)
     ]
-
-
-def _lines(plan: Any) -> Iterator[str]:
-    if plan is None:
-        return
-    yield plan.detail
-    for child in plan.sub or ():
-        yield from _lines(child)

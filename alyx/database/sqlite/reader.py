@@ -95,7 +95,8 @@ class LoopReader:
         """Run the rest of some work in one transaction.
 
         version: what the first statement saw. data_version() is brought up to date by a read and by nothing else, so it still
-        stands for that snapshot now, and a different one after the next read means that a commit came in between.
+        stands for that snapshot now, and a different one after a later read means that a commit came in between. All are asked,
+        because the snapshot begins with the first that reads a table.
         """
         execute = self._cursor.execute
         execute("BEGIN")
@@ -111,11 +112,9 @@ class LoopReader:
                         return self._leave(generator)
                     statement = generator.throw(errors.translate(error, self._connection))
                     continue
-                if version is not None:
-                    if self._connection.data_version() != version:
-                        generator.close()
-                        return _Elsewhere.MOVED
-                    version = None
+                if version is not None and self._connection.data_version() != version:
+                    generator.close()
+                    return _Elsewhere.MOVED
                 self.reads += 1
                 statement = generator.send(rows)
         except StopIteration as done:

@@ -6,7 +6,6 @@ rules and for a client's `where`. Never looks at values, and never at SQL: what 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -19,6 +18,7 @@ from alyx.rules.syntax import Call, ListLiteral, Literal, Macro, MapLiteral, Mes
 from alyx.rules.tree import Expr
 from alyx.rules.types import BOOL, DOUBLE, DYN, INT, NUMBERS, STRING, Type
 from alyx.rules.values import Beyond, Fault
+from alyx.schema import yaml
 from alyx.schema.model import Collection
 from alyx.schema.model import Type as FieldType
 
@@ -64,8 +64,7 @@ def check_rule(node: Node, scope: Scope) -> Expr:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean `{found[0]}`?" if found else None
+    return yaml.did_you_mean(word, known)
 
 
 class _Checker:

@@ -174,7 +174,7 @@ class JsonForms:
         """item in container: conditions, and the test."""
         if isinstance(container, Operand):
             rows, ok = self._rows(container.sql, "$"), container.strict
-            of_object = sa.true() if container.kind == "map" else sa.false()
+            of_object: Sql = sa.true() if container.kind == "map" else sa.false()
         else:
             kind = self.kind(container)
             plain = container.value is None

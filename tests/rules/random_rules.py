@@ -54,9 +54,18 @@ TIMES = [
 DECIMALS = ["0.00", "1.00", "-1.00", "9.50", "10.50", "-0.01", "0.01", "92233720368547758.07", "-92233720368547758.08", "3.00"]
 SPANS = ["1s", "1h", "-1h", "24h", "1.5s", "1ms", "-90m", "720h", "0s", "1us"]
 ZONES = ["Europe/Berlin", "America/New_York", "+05:30", "-11:00", "UTC", "Asia/Kathmandu"]
-GETTERS = (
-    ["getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds"]
-)
+GETTERS = [
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+]
 
 
 class Pair(NamedTuple):
@@ -326,7 +335,8 @@ class Rules:
     def slice(self, depth: int) -> Pair:
         """The oracle refuses an end equal to the size, which the extension's definition allows."""
         text, start, end = self.str(depth - 1), self.int(0), self.int(0)
-        theirs = f"[{text.theirs}].map(w, {end.theirs} == size(w) ? w.substring({start.theirs}) : w.substring({start.theirs}, {end.theirs}))[0]"
+        cut = f"w.substring({start.theirs}, {end.theirs})"
+        theirs = f"[{text.theirs}].map(w, {end.theirs} == size(w) ? w.substring({start.theirs}) : {cut})[0]"
         return Pair(f"{text.ours}.substring({start.ours}, {end.ours})", theirs)
 
     def moment(self) -> Pair:

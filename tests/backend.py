@@ -12,6 +12,7 @@ from alyx.base import clock
 from alyx.database import tables
 from alyx.database.migrations import Migrator
 from alyx.database.sqlite.engine import Engine, Settings
+from alyx.http import admin
 from alyx.http import records as record_routes
 from alyx.http import settings as http_settings
 from alyx.http.edge import Edge
@@ -54,7 +55,7 @@ class Backend:
         self._runner.run(self.engine.start())
         book = RuleBook.load(self.schema, metadata)
         self.records = Records(self.schema, book, metadata, self.engine, self.limits)
-        routes = Routes(record_routes.routes(self.records))
+        routes = Routes([*record_routes.routes(self.records), *admin.routes(self.records)])
         verifier = tokens.Verifier(self._tokens)
         self.edge = Edge(routes, http_settings.Edge(), identify=verifier.identify)
         self.client = Client(self.edge)

@@ -13,13 +13,14 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from alyx.base import json
+from alyx.base import clock, json
 from alyx.base.errors import AlyxError
 from alyx.database.work import Work
 from alyx.records import batch as batches
-from alyx.records import hints, idempotency, query, reading, writing
+from alyx.records import explaining, hints, idempotency, query, reading, writing
 from alyx.records.access import Access
 from alyx.records.answer import Answer, Call
+from alyx.records.explaining import Judgement, Question
 from alyx.records.limits import Limits
 from alyx.records.plan import Planner, PreparedList
 from alyx.records.row import Writable
@@ -150,6 +151,35 @@ class Records:
         operations = batches.parse(body, self._limits)
         prepare: Sequence[Callable[[], Prepared]] = [partial(self._prepare, call, each) for each in operations]
         return await self._write(call, "/api/batch", body, lambda: _answer_batch(prepare))
+
+    async def explain(self, body: bytes) -> Answer:
+        """Which rule, and which part of it, decides about an operation; for admins, who the caller must have checked."""
+        asked = explaining.parse(body)
+        collection = self._collection(asked.collection)
+        judged = await self._database.read(lambda: self._judge(collection, asked))
+        shown = {
+            "collection": collection.name,
+            "operation": asked.operation,
+            "allowed": all(each.allowed for each in judged),
+            "rules": [each.document() for each in judged],
+        }
+        return Answer(200, json.dumps(shown))
+
+    def _judge(self, collection: Collection, asked: explaining.Asked) -> Work[Sequence[Judgement]]:
+        writable, validator = self._writable[collection.name], self._validators[collection.name]
+        request = {"method": "GET", "ip": "", "time": clock.now(), "body": asked.data} | asked.request
+        after = None
+        if asked.operation == "create":
+            doc = writable.complete(validator.check_create(asked.data))
+        else:
+            record = yield from writing.stored(self._planner, collection, _key(collection, asked.id or ""))
+            if record is None:
+                raise reading.not_found()
+            doc = record[1]
+        if asked.operation == "update":
+            after = doc | writable.change(doc, validator.check_patch(asked.data))
+        question = Question(asked.operation, asked.auth, doc, after, request)
+        return (yield from explaining.explain(self._book.of(collection.name), question))
 
     def _prepare(self, call: Call, operation: batches.Operation) -> Prepared:
         """One operation of a batch, judged and validated as if it came alone."""

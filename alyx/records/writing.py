@@ -67,8 +67,8 @@ def _create(target: Target, row: dict[str, Any], rule: Rule) -> Work[Written]:
     if rule.looks_elsewhere and not (yield from _holds(target, rule, row)):
         raise forbidden("create", collection.name)
     yield from _check_references(target, row, row.get(key))
-    stored = {name: value for name, value in row.items() if name != key or value is not None}
-    insert = planner.plan_insert(collection, tuple(stored)).bind(target.writable.parameters(stored))
+    columns = {name: value for name, value in row.items() if name != key or value is not None}
+    insert = planner.plan_insert(collection, tuple(columns)).bind(target.writable.parameters(columns))
     row[key], text = (yield from _constrained(target, insert, row))[0]
     readable = yield from _holds(target, planner.book.of(collection.name).read, row)
     return Written(201, row[key], text if readable else None)
@@ -80,7 +80,7 @@ def _create(target: Target, row: dict[str, Any], rule: Rule) -> Work[Written]:
 def prepare_update(target: Target, key: Any, patch: Mapping[str, Any], if_match: str | None) -> Prepared:
     """Change some fields of a record."""
     target.access.body = {name: value for name, value in patch.items() if not hasattr(value, "amount")}
-    return lambda: _update(target, key, if_match, lambda stored: target.writable.change(stored, patch))
+    return lambda: _update(target, key, if_match, lambda doc: target.writable.change(doc, patch))
 
 
 def prepare_replace(target: Target, key: Any, given: Mapping[str, Any], if_match: str | None, *, upsert: bool) -> Prepared:
@@ -95,13 +95,13 @@ def prepare_replace(target: Target, key: Any, given: Mapping[str, Any], if_match
         )
     target.access.body = given
     if not upsert:
-        return lambda: _update(target, key, if_match, lambda stored: target.writable.replace(stored, given))
+        return lambda: _update(target, key, if_match, lambda doc: target.writable.replace(doc, given))
     return lambda: _upsert(target, key, given, if_match)
 
 
 def _upsert(target: Target, key: Any, given: Mapping[str, Any], if_match: str | None) -> Work[Written]:
     rules = target.planner.book.of(target.collection.name)
-    record = yield from _stored(target, key)
+    record = yield from stored(target.planner, target.collection, key)
     if record is None:
         if if_match is not None:
             raise _stale()
@@ -114,7 +114,7 @@ def _upsert(target: Target, key: Any, given: Mapping[str, Any], if_match: str | 
     if not (yield from _holds(target, rules.read, doc)):
         raise _taken(target.collection, (target.collection.key.name,))
     target.access.require(rules.update, target.collection.name)
-    return (yield from _update(target, key, if_match, lambda stored: target.writable.replace(stored, given)))
+    return (yield from _update(target, key, if_match, lambda doc: target.writable.replace(doc, given)))
 
 
 def _update(
@@ -163,9 +163,9 @@ def _delete(target: Target, key: Any, if_match: str | None) -> Work[Written]:
 # --- what they share ----------------------------------------------------------------------------------------------------------
 
 
-def _stored(target: Target, key: Any) -> Work[tuple[str, dict[str, Any]] | None]:
-    """The stored record: its public text, and the whole of it as rules see it."""
-    rows = yield target.planner.plan_stored(target.collection).bind({"key": key})
+def stored(planner: Planner, collection: Collection, key: Any) -> Work[tuple[str, dict[str, Any]] | None]:
+    """A stored record: its public text, and the whole of it as rules see it; None if there is none."""
+    rows = yield planner.plan_stored(collection).bind({"key": key})
     if not rows:
         return None
     text, internal = rows[0]
@@ -177,7 +177,7 @@ def _stored(target: Target, key: Any) -> Work[tuple[str, dict[str, Any]] | None]
 
 def _readable(target: Target, key: Any) -> Work[tuple[str, dict[str, Any]]]:
     """The stored record, if the caller may know of it. Raises AlyxError DOCUMENT_NOT_FOUND."""
-    record = yield from _stored(target, key)
+    record = yield from stored(target.planner, target.collection, key)
     if record is None or not (yield from _holds(target, target.planner.book.of(target.collection.name).read, record[1])):
         raise not_found()
     return record

@@ -28,7 +28,11 @@ collections:
       j: { type: json, nullable: true }
       slug: { type: string, nullable: true, unique: true }
     indexes: [ { name: idx_items_kind, fields: [kind, n] } ]
-    rules: { create: "doc.name != 'forbidden'", read: "doc.kind == 'a' || doc.flag", update: "!(doc.name == 'frozen')", delete: "true" }
+    rules:
+      create: "doc.name != 'forbidden'"
+      read: "doc.kind == 'a' || doc.flag"
+      update: "!(doc.name == 'frozen')"
+      delete: "true"
 """
 
 JSON_VALUES = st.recursive(

@@ -6,11 +6,12 @@ whole configuration.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
 import sqlalchemy as sa
 
 from alyx import __version__
@@ -19,7 +20,7 @@ from alyx.auth.tokens import Verifier
 from alyx.config import Config
 from alyx.database import tables
 from alyx.database.migrations.migrator import Migrator
-from alyx.database.sqlite.connection import CannotOpen
+from alyx.database.sqlite.connection import CannotOpen, connect
 from alyx.database.sqlite.engine import Engine
 from alyx.http import docs, health, metrics
 from alyx.http import records as record_routes
@@ -87,6 +88,17 @@ async def database(config: Config) -> AsyncIterator[Engine]:
         yield engine
     finally:
         await engine.stop()
+
+
+@contextmanager
+def reading(config: Config, source: Source) -> Iterator[apsw.Connection]:
+    """A connection that only reads, to a database that is at the schema. Raises Refusal."""
+    require_migrated(config, source)
+    connection = connect(config.database_path, readonly=True)
+    try:
+        yield connection
+    finally:
+        connection.close(True)
 
 
 class Program:

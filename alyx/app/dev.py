@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from alyx.app import build, secret, serve, upgrade, watch
 from alyx.app.build import Program, Source
 from alyx.app.refusal import Refusal
 from alyx.app.screen import Screen
+from alyx.app.upgrade import Consent
 from alyx.base.errors import SourceError
 from alyx.config import FILE, Config
 from alyx.config import load as load_config
@@ -26,22 +28,22 @@ Unusable = (SourceError, Refusal, MigrationError)
 """What can be wrong with a project; anything else is a fault of Alyx."""
 
 
-def run(config: Config, screen: Screen, *, named: Path | None, accept_data_loss: bool, began: float) -> None:
-    """Serve until a signal comes. named: the --config option. began: `time.monotonic()` of the start.
+def run(config: Config, screen: Screen, consent: Consent, *, named: Path | None, began: float) -> None:
+    """Serve until a signal comes. consent: what it may do. named: the --config option. began: `time.monotonic()` of the start.
 
     Raises SourceError, MigrationError or Refusal if it cannot even start.
     """
-    server.run(_sessions(config, screen, named, accept_data_loss, began))
+    server.run(_sessions(config, screen, consent, named, began))
 
 
-async def _sessions(config: Config, screen: Screen, named: Path | None, accept_data_loss: bool, began: float) -> None:
+async def _sessions(config: Config, screen: Screen, consent: Consent, named: Path | None, began: float) -> None:
     """One session after another, each with the settings of its time; one that cannot start gives way to the one before."""
     access, lines = log.setup(config.logging(dev=True))
     former: Config | None = None
     chosen: Config | None = config
     try:
         while chosen is not None:
-            session = _Session(chosen, screen, named, accept_data_loss, access)
+            session = _Session(chosen, screen, consent, named, access)
             try:
                 following = await session.run(began)
             except Unusable as error:
@@ -59,11 +61,11 @@ async def _sessions(config: Config, screen: Screen, named: Path | None, accept_d
 class _Session:
     """A server with one set of settings, and the watch over its files."""
 
-    def __init__(self, config: Config, screen: Screen, named: Path | None, accept_data_loss: bool, access: log.AccessLog) -> None:
+    def __init__(self, config: Config, screen: Screen, consent: Consent, named: Path | None, access: log.AccessLog) -> None:
         self._config = config
         self._screen = screen
         self._named = named
-        self._accept = accept_data_loss
+        self._consent = consent
         self._access = access
         self._stop = asyncio.Event()
         self._next: Config | None = None
@@ -78,7 +80,7 @@ class _Session:
             if made is not None:
                 screen.note(f"Made a secret that signs tokens on this machine: {made}")
             self._remark(source)
-            await upgrade.for_development(config, source, screen, screen.ask, accept_data_loss=self._accept)
+            await upgrade.for_development(config, source, screen, self._consent)
             async with build.database(config) as engine:
                 program = build.Program(config, source, engine, chosen, observers=[self._access.record], dev=True)
                 facts = serve.started(config, source, sock, workers=1, watched=self._watched())
@@ -118,7 +120,7 @@ class _Session:
         """Take up what is saved. A question that still waits for its answer is given up when the files change again."""
         if not self._config.values["dev.watch"]:
             return
-        reload = _Reload(self._config, self._screen, program, source, self._accept)
+        reload = _Reload(self._config, self._screen, program, source, self._consent)
         task: asyncio.Task[None] | None = None
         try:
             async for paths in watch.changes(*self._places(), seen, self._stop):
@@ -157,13 +159,14 @@ class _Session:
 class _Reload:
     """Brings a saved schema into force. `asking`: it waits for an answer from the keyboard."""
 
-    def __init__(self, config: Config, screen: Screen, program: Program, source: Source, accept_data_loss: bool) -> None:
+    def __init__(self, config: Config, screen: Screen, program: Program, source: Source, consent: Consent) -> None:
         self.asking = False
         self._config = config
         self._screen = screen
         self._program = program
         self._source = source
-        self._accept = accept_data_loss
+        self._ask = consent.ask
+        self._consent = replace(consent, ask=self._ask_and_tell)
         self._told = ""
 
     async def run(self) -> None:
@@ -171,7 +174,7 @@ class _Reload:
         try:
             began = time.monotonic()
             source = await asyncio.to_thread(build.read_source, self._config)
-            migrated = await upgrade.for_development(self._config, source, self._screen, self._ask, accept_data_loss=self._accept)
+            migrated = await upgrade.for_development(self._config, source, self._screen, self._consent)
             changed = migrated or source.schema != self._source.schema
             self._program.swap(source)
             self._source = source
@@ -184,9 +187,9 @@ class _Reload:
                 self._screen.failed(error, still="Still serving the last good state.")
             self._told = str(error)
 
-    async def _ask(self, question: str) -> bool | None:
+    async def _ask_and_tell(self, question: str) -> bool | None:
         self.asking = True
         try:
-            return await self._screen.ask(question)
+            return await self._ask(question)
         finally:
             self.asking = False

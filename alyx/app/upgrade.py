@@ -6,7 +6,9 @@ Called by `serve` and dev mode. The migrator judges changes; here stands only wh
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from alyx.app import build
 from alyx.app.build import Source
@@ -38,29 +40,52 @@ def for_production(config: Config, source: Source, screen: Screen, *, migrate: b
         screen.done(told(applied))
 
 
-async def for_development(config: Config, source: Source, screen: Screen, ask: Ask, *, accept_data_loss: bool) -> bool:
+@dataclass(frozen=True)
+class Consent:
+    """What dev mode may do. ask: how it asks; accept_data_loss: it need not; write: changes become migration files first."""
+
+    ask: Ask
+    accept_data_loss: bool = False
+    write: bool = False
+
+
+async def for_development(config: Config, source: Source, screen: Screen, consent: Consent) -> bool:
     """Apply what is safe, ask for the rest. True if anything was done. Raises Refusal or MigrationError if it stays undone."""
     migrator = build.migrator(config)
     plan = await asyncio.to_thread(migrator.plan, source.schema)
-    yes, lose = False, accept_data_loss
     if not plan.empty:
         screen.plan(plan)
-        if plan.blocked:
-            raise Refusal("stored records stand in the way of this change", "mend them, or change the schema")
-        if not config.values["dev.auto_migrate"]:
-            raise Refusal("the database is not at the schema, and dev.auto_migrate is off", "run `alyx migrate apply`")
-        if plan.level == "destructive" and not accept_data_loss:
-            await _consent(ask, "This loses data. Do it?", "alyx migrate apply --accept-data-loss")
-            yes = lose = True
-        elif plan.level == "needs_care":
-            await _consent(ask, "This needs care. Do it?", "alyx migrate apply --yes")
-            yes = True
-    applied = await asyncio.to_thread(migrator.apply, source.schema, yes=yes or lose, accept_data_loss=lose)
+        await _obtain(config, plan, consent)
+        if consent.write and plan.changes:
+            for path in await asyncio.to_thread(migrator.create, source.schema, _file_name(plan)):
+                screen.done(f"Wrote {path.name}")
+    # Whatever was judged is permitted now; a row that came in between still stops it.
+    lose = plan.level == "destructive"
+    applied = await asyncio.to_thread(
+        migrator.apply, source.schema, yes=plan.level == "needs_care" or lose, accept_data_loss=lose
+    )
     if not applied.ok:
         raise Refusal("the database was not changed", "alyx migrate plan", reasons=list(applied.reasons))
     if applied.changed:
         screen.done(told(applied))
     return applied.changed
+
+
+async def _obtain(config: Config, plan: Plan, consent: Consent) -> None:
+    """Get the agreement that a plan needs. Raises Refusal without it."""
+    if plan.blocked:
+        raise Refusal("stored records stand in the way of this change", "mend them, or change the schema")
+    if not config.values["dev.auto_migrate"]:
+        raise Refusal("the database is not at the schema, and dev.auto_migrate is off", "run `alyx migrate apply`")
+    if plan.level == "destructive" and not consent.accept_data_loss:
+        await _consent(consent.ask, "This loses data. Do it?", "alyx migrate apply --accept-data-loss")
+    elif plan.level == "needs_care" and not consent.accept_data_loss:
+        await _consent(consent.ask, "This needs care. Do it?", "alyx migrate apply --yes")
+
+
+def _file_name(plan: Plan) -> str:
+    """A name for a migration file, from its first change."""
+    return re.sub(r"[^a-z0-9]+", "_", plan.changes[0].title.lower()).strip("_")[:50]
 
 
 async def _consent(ask: Ask, question: str, command: str) -> None:

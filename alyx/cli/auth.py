@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from alyx.app.refusal import Refusal
 from alyx.cli import console, project
 from alyx.cli.lazy import Commands
 
@@ -64,7 +63,7 @@ def _claims(text: str | None) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise Refusal("--claims is not JSON", '--claims \'{"team": "red"}\'') from error
+        raise click.BadParameter("this is not JSON", param_hint="--claims") from error
     if not isinstance(found, dict):
         raise click.BadParameter("a JSON object is needed", param_hint="--claims")
     return found

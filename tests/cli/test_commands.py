@@ -370,7 +370,7 @@ def test_a_token_carries_who_it_says_and_is_good_for_this_project(alyx, blog):
 
 def test_a_token_needs_sane_options(alyx, blog):
     assert alyx("auth", "token", "--id", ADA, "--ttl", "soon").code == 2
-    assert alyx("auth", "token", "--id", ADA, "--claims", "{").code == 1
+    assert alyx("auth", "token", "--id", ADA, "--claims", "{").code == 2
     assert alyx("auth", "token", "--id", ADA, "--claims", "[]").code == 2
 
 
@@ -443,6 +443,42 @@ def test_a_case_with_faults_is_refused_with_every_line(alyx, blog):
     result = alyx("rules", "test", "cases.yaml")
     assert "0.doc.titel" in result.err
     assert "0.doc.views" in result.err
+
+
+def test_explain_shows_which_part_decided_and_what_it_saw(alyx, blog):
+    alyx("db", "seed", "seed.yaml")
+    draft = "0192d000-0000-7000-8000-000000000012"
+    refused = alyx("rules", "explain", "posts", "read", draft)
+    assert refused.code == 1
+    assert "false doc.status == 'published'  doc.status = \"draft\"" in refused.out
+    assert "error auth.id == doc.author_id  auth.id = null" in refused.out
+    found = alyx("rules", "explain", "posts", "read", draft, "--id", ADA, "--json")
+    assert (found.code, found.json["allowed"]) == (0, True)
+    parts = found.json["steps"][0]["parts"]["parts"]
+    assert [(part["verdict"], part["decisive"]) for part in parts] == [(False, False), (True, True)]
+
+
+def test_explain_judges_the_read_rule_first_and_the_changed_record_last(alyx, blog):
+    alyx("db", "seed", "seed.yaml")
+    post = "0192d000-0000-7000-8000-000000000011"
+    change = json.dumps({"author_id": "0192d000-0000-7000-8000-000000000002"})
+    steps = alyx("rules", "explain", "posts", "update", post, "--id", ADA, "--change", change, "--json").json["steps"]
+    assert [(step["operation"], step["allowed"]) for step in steps] == [("read", True), ("update", True), ("update_check", False)]
+
+
+def test_explain_asks_the_database_about_other_collections(alyx, blog):
+    alyx("db", "seed", "seed.yaml")
+    for post, code in (("0192d000-0000-7000-8000-000000000011", 0), ("0192d000-0000-7000-8000-000000000012", 1)):
+        doc = json.dumps({"post_id": post, "author_id": ADA})
+        assert alyx("rules", "explain", "comments", "create", "--id", ADA, "--doc", doc).code == code
+
+
+def test_explain_names_what_is_not_there(alyx, blog):
+    assert "did you mean `posts`?" in alyx("rules", "explain", "post", "read", ADA).err
+    assert f"there is no record {ADA}" in alyx("rules", "explain", "posts", "read", ADA).err
+    assert "cannot be an id" in alyx("rules", "explain", "posts", "read", "x").err
+    assert "nope" in alyx("rules", "explain", "posts", "read", "--doc", '{"nope": 1}').err
+    assert alyx("rules", "explain", "posts", "read", "--doc", "{").code == 2
 
 
 # --- doctor -------------------------------------------------------------------------------------------------------------------

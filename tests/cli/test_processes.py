@@ -88,6 +88,18 @@ def test_a_destructive_change_is_never_made_without_a_yes(start, alyx, edit):
     assert task["due"] == "2026-12-24"
 
 
+def test_dev_can_write_its_changes_as_migration_files(start, alyx, edit, folder):
+    alyx("init")
+    dev = start("dev", "--write-migrations")
+    end = dev.wait_for(READY)
+    assert "Wrote 001_add_collection_tasks.yaml" in dev.output
+    edit("schema.yaml", "      due: ", "      effort:     { type: int, default: 1 }\n      due: ")
+    dev.wait_for("is in force", after=end)
+    assert len(list((folder / "migrations").glob("00[12]_*.yaml"))) == 2
+    dev.stop()
+    assert alyx("migrate", "check").code == 0
+
+
 def test_a_changed_port_in_alyx_yaml_moves_the_server(start, alyx, edit):
     alyx("init")
     first, other = free_port(), free_port()

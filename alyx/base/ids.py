@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import secrets
 
 from alyx.base import clock
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FAIR = 256 - 256 % len(_ALPHABET)
+_LETTERS = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
+_UNFAIR = bytes(range(_FAIR, 256))
+"""Bytes that would make some letters likelier than others; they are thrown away."""
 
 
 def uuid7() -> str:
@@ -22,9 +26,23 @@ def uuid7() -> str:
 
 def random_id() -> str:
     """15 characters of a-z, A-Z, 0-9: 89 random bits, the form of the field type `id`."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(15))
+    letters = b""
+    while len(letters) < 15:
+        letters += os.urandom(24).translate(_LETTERS, _UNFAIR)  # one system call gives 15 in all but 1 of 10^6 cases
+    return letters[:15].decode()
 
 
 def request_id() -> str:
-    """A fresh id for a request that brought none."""
-    return os.urandom(12).hex()
+    """A fresh id for a request that brought none: random per process, counted within it, so that it costs no system call."""
+    return f"{_process}{next(_requests):08x}"
+
+
+def _begin() -> None:
+    global _process
+    _process = os.urandom(8).hex()
+
+
+_process = ""
+_requests = itertools.count(1)
+_begin()
+os.register_at_fork(after_in_child=_begin)

@@ -14,8 +14,10 @@ import orjson
 
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
-_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|$)|[\[\]{}]', re.DOTALL)
-"""A string, or a bracket outside strings; possessive, so linear."""
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string, possessive, so linear; one that nobody closed goes to the end."""
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class InvalidJSON(ValueError):
@@ -39,7 +41,7 @@ def parse(text: bytes, *, max_depth: int = 32, big_integers: bool = False) -> An
     max_depth. NUL and lone surrogates are left to the validation of values, which can name the field; with big_integers so are
     integers beyond 64 bit (up to 400 digits).
     """
-    if text.count(b"[") + text.count(b"{") > max_depth and _depth(text) > max_depth:
+    if text.count(b"[") + text.count(b"{") > max_depth and _is_deeper(text, max_depth):
         raise InvalidJSON(f"nested deeper than {max_depth} levels")
     try:
         return _json.loads(
@@ -58,17 +60,18 @@ def parse(text: bytes, *, max_depth: int = 32, big_integers: bool = False) -> An
         raise InvalidJSON(f"not valid JSON{position}") from None
 
 
-def _depth(text: bytes) -> int:
-    """The deepest nesting, found in one pass over the brackets outside strings, so that no parser recurses first."""
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(text):
-        character = match[0]
-        if character in (b"[", b"{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in (b"]", b"}"):
-            depth -= 1
-    return deepest
+def _is_deeper(text: bytes, most: int) -> bool:
+    """Whether the nesting goes beyond `most`, found without recursion and without a step of Python for each bracket.
+
+    What remains outside strings are brackets; taking out every `[]` takes one level away. A text whose brackets do not match is
+    left to the parser, unless it opens more than `most` of them: it meets the fault before it can recurse any deeper.
+    """
+    brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(most):
+        if b"[]" not in brackets:
+            break
+        brackets = brackets.replace(b"[]", b"")
+    return b"[]" in brackets or brackets.count(b"[") > most
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

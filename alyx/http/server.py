@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -91,13 +92,16 @@ async def serve(
 
     app: an ASGI application. sock: bound, as by `bind`; closed at the end. started: called once connections are taken.
     stop: setting it ends the server gently, within `deadlines.shutdown` seconds. signals: whether to listen for SIGTERM and
-    SIGINT (only possible in the main thread); a second one ends the server at once.
+    SIGINT (only possible in the main thread); a second one ends the server at once. Whoever gives it the signals also gives it
+    the process: the garbage collector is then set up for serving.
     """
     chosen = options or settings.Server()
     stopping = stop if stop is not None else asyncio.Event()
     guard = Guard(chosen)
     server = _Server(app, guard, stopping, started)
     _raise_file_limit(chosen.max_connections)
+    if signals:
+        _settle_memory()
     with _signals(stopping, server.hurry) if signals else contextlib.nullcontext():
         await server.serve(sockets=[sock])
 
@@ -211,6 +215,13 @@ def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def _settle_memory() -> None:
+    """Keep the collector away from what lives as long as the server, and let it look less often: 10 % of the CPU of a request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _raise_file_limit(connections: int) -> None:

@@ -6,12 +6,11 @@ whole configuration.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import apsw
 import sqlalchemy as sa
 
 from alyx import __version__
@@ -20,9 +19,9 @@ from alyx.auth.tokens import Verifier
 from alyx.config import Config
 from alyx.database import tables
 from alyx.database.migrations.migrator import Migrator
-from alyx.database.sqlite.connection import CannotOpen, connect
+from alyx.database.sqlite.connection import CannotOpen
 from alyx.database.sqlite.engine import Engine
-from alyx.http import docs, health, metrics
+from alyx.http import admin, docs, health, metrics
 from alyx.http import records as record_routes
 from alyx.http.edge import Edge, Observer
 from alyx.http.routes import Routes
@@ -90,15 +89,9 @@ async def database(config: Config) -> AsyncIterator[Engine]:
         await engine.stop()
 
 
-@contextmanager
-def reading(config: Config, source: Source) -> Iterator[apsw.Connection]:
-    """A connection that only reads, to a database that is at the schema. Raises Refusal."""
-    require_migrated(config, source)
-    connection = connect(config.database_path, readonly=True)
-    try:
-        yield connection
-    finally:
-        connection.close(True)
+def record_api(config: Config, source: Source, engine: Engine) -> Records:
+    """The record API over an engine."""
+    return Records(source.schema, source.book, source.metadata, engine, config.limits())
 
 
 class Program:
@@ -124,10 +117,11 @@ class Program:
         self.edge.routes = self._routes(source)
 
     def _routes(self, source: Source) -> Routes:
-        records = Records(source.schema, source.book, source.metadata, self._engine, self._config.limits())
+        records = record_api(self._config, source, self._engine)
         return Routes(
             [
                 *record_routes.routes(records),
+                *admin.routes(records),
                 *self.health.routes(),
                 *metrics.routes(self._metrics, self._config.metrics()),
                 *docs.routes(source.schema, self._config.docs()),

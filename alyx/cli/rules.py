@@ -11,7 +11,6 @@ import click
 from alyx.app.refusal import Refusal
 from alyx.cli import console, project
 from alyx.cli.lazy import Commands
-from alyx.schema.model import Operation
 
 
 @click.group(cls=Commands)
@@ -23,8 +22,7 @@ def rules() -> None:
 @click.argument("collection")
 @click.argument("operation", type=click.Choice(["create", "read", "update", "delete"]))
 @click.argument("record", required=False)
-@click.option("--doc", help="The record as JSON, instead of the id of a stored one; what is left out has its default, or null.")
-@click.option("--change", help="For an update: the fields that it sets, as JSON.")
+@click.option("--data", help="What a create or an update brings, as JSON.")
 @click.option("--id", "user_id", help="Who asks: `auth.id`. Without it nobody is signed in.")
 @click.option("--role", help="`auth.role` (default with --id: user).")
 @click.option("--email", help="`auth.email`.")
@@ -33,10 +31,9 @@ def rules() -> None:
 def explain(
     context: click.Context,
     collection: str,
-    operation: Operation,
+    operation: str,
     record: str | None,
-    doc: str | None,
-    change: str | None,
+    data: str | None,
     user_id: str | None,
     role: str | None,
     email: str | None,
@@ -44,37 +41,27 @@ def explain(
 ) -> None:
     """Show which part of a rule allows or refuses OPERATION on RECORD (its id) in COLLECTION; exit code 1 if it is refused.
 
-    Rules that look into other collections are asked in the database of this folder.
+    A create needs --data and no RECORD. Rules that look into other collections are asked in the database of this folder.
     """
-    from alyx.app import build, explaining
+    from alyx.app import build
 
+    caller = {"id": user_id, "email": email, "role": role or ("user" if user_id else None), "claims": _object(claims, "--claims")}
+    question = {"collection": collection, "operation": operation, "id": record, "data": _object(data, "--data"), "auth": caller}
+    body = json.dumps({name: value for name, value in question.items() if value is not None}).encode()
     config = project.config()
     source = build.read_source(config)
-    auth = {
-        "id": user_id,
-        "email": email,
-        "role": role or ("user" if user_id else None),
-        "verified": False,
-        "claims": _object(claims, "--claims"),
-    }
-    with build.reading(config, source) as connection:
-        asked = explaining.ask(
-            source,
-            connection,
-            collection,
-            operation,
-            auth,
-            record=record,
-            doc=None if doc is None else _object(doc, "--doc"),
-            change=_object(change, "--change"),
-        )
-        steps = explaining.explain(asked, source, connection)
-    allowed = all(step.allowed for step in steps)
-    if not project.answer_json({"allowed": allowed, "steps": [step.document() for step in steps]}):
-        for step in steps:
-            _show(step.document())
-        console.line(f"\n  {'[good]allowed[/]' if allowed else '[bad]refused[/]'}")
-    context.exit(0 if allowed else 1)
+
+    async def run() -> bytes:
+        async with build.database(config) as engine:
+            return (await build.record_api(config, source, engine).explain(body)).body
+
+    build.require_migrated(config, source)
+    found = json.loads(project.wait(run))
+    if not project.answer_json(found):
+        for step in found["rules"]:
+            _show(step)
+        console.line(f"\n  {'[good]allowed[/]' if found['allowed'] else '[bad]refused[/]'}")
+    context.exit(0 if found["allowed"] else 1)
 
 
 @rules.command()
@@ -119,28 +106,27 @@ def test(context: click.Context, file: Path | None) -> None:
     context.exit(1 if failed else 0)
 
 
-_VERDICTS = {True: "[good]true [/]", False: "[bad]false[/]", None: "[hint]error[/]"}
+_MARKS = {"true": "[good]true [/]", "false": "[bad]false[/]", "error": "[hint]error[/]"}
 
 
-def _show(step: dict[str, Any]) -> None:
-    missing = "  [calm](no rule: admins only)[/]" if step["missing"] else ""
-    console.line(f"\n  [name]{step['operation']}[/]{missing}")
-    _show_part(step["parts"], 2)
+def _show(judged: dict[str, Any]) -> None:
+    missing = "  [calm](no rule: admins only)[/]" if judged["missing"] else ""
+    console.line(f"\n  [name]{judged['operation']}[/]{missing}")
+    _show_step(judged["because"], 2)
 
 
-def _show_part(part: dict[str, Any], depth: int) -> None:
-    """A part and those inside it; what did not decide is dim."""
-    text = console.plain(" ".join(part["text"].split()))
-    saw = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in part.get("saw", {}).items())
-    shown = text if part["decisive"] else f"[calm]{text}[/]"
-    console.line(f"{'  ' * depth}{_VERDICTS[part['verdict']]} {shown}" + (f"  [calm]{console.plain(saw)}[/]" if saw else ""))
-    for inner in part.get("parts", ()):
-        _show_part(inner, depth + 1)
+def _show_step(step: dict[str, Any], depth: int) -> None:
+    """A condition and those inside it; what did not decide is dim."""
+    text = console.plain(" ".join(step["text"].split()))
+    reason = f"  [calm]{console.plain(step['reason'])}[/]" if step.get("reason") else ""
+    console.line(f"{'  ' * depth}{_MARKS[step['outcome']]} {text if step['decided'] else f'[calm]{text}[/]'}{reason}")
+    for inner in step.get("parts", ()):
+        _show_step(inner, depth + 1)
 
 
-def _object(text: str | None, option: str) -> dict[str, Any]:
+def _object(text: str | None, option: str) -> dict[str, Any] | None:
     if text is None:
-        return {}
+        return None
     try:
         found = json.loads(text)
     except ValueError as error:

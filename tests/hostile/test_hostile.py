@@ -152,7 +152,7 @@ def test_hostile_requests_cost_little_time(outcome: Outcome, capsys: pytest.Capt
     median = statistics.median(value for _, value in times)
     with capsys.disabled():
         print(f"\n{len(times)} hostile requests: median {median:.2f} ms, slowest", end=" ")
-        print(", ".join(f"{value:.0f} ms ({name})" for name, value in times[-3:]))
+        print(", ".join(f"{value:.0f} ms ({name})" for name, value in times[-4:]))
     assert len(times) >= 200
     assert median < 50
     assert times[-1][1] < 5000

@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=4)
+    options.add_argument("--seconds", type=int, default=4)
     options.add_argument("--synchronous", choices=["full", "normal"], default="full")
     options.add_argument("--only", default="", help="names of cases, by comma")
     options.add_argument("--port", type=int, default=18100)
@@ -43,7 +43,7 @@ def main() -> None:
     (RESULTS / "latest.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def measure(started: list[peers.Peer], case: load.Case, rounds: int, seconds: float) -> dict[str, object]:
+def measure(started: list[peers.Peer], case: load.Case, rounds: int, seconds: int) -> dict[str, object]:
     """One case in alternating rounds, the first of each server not counted."""
     for peer in started:
         load.run(peer, case, 1, 0)

@@ -98,7 +98,7 @@ CASES = [
 ]
 
 
-def run(peer: Peer, case: Case, seconds: float, seed: int) -> Run:
+def run(peer: Peer, case: Case, seconds: int, seed: int) -> Run:
     """One run of one case against one server."""
     binary = shutil.which("wrk")
     if binary is None:

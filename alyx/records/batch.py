@@ -32,7 +32,7 @@ class Operation:
 def parse(body: bytes, limits: Limits) -> list[Operation]:
     """The operations of a batch. Raises AlyxError INVALID_JSON or VALIDATION_ERROR with every fault of the envelope."""
     try:
-        value = json.parse(body, max_depth=limits.json_depth + 3)
+        value = json.parse(body, max_depth=limits.json_depth + 3, big_integers=True)
     except json.InvalidJSON as error:
         raise AlyxError("INVALID_JSON", str(error)) from None
     if not isinstance(value, dict) or set(value) != {"operations"} or not isinstance(value["operations"], list):

@@ -636,3 +636,10 @@ def test_an_invalid_token_is_401_and_never_anonymous(api: Backend) -> None:
     assert (answer.status, answer.json()["code"]) == (401, "UNAUTHORIZED")
     expired = api.get("/posts", headers={"authorization": f"Bearer {api.token(ANNA, ttl=-10)}"})
     assert (expired.status, expired.json()["code"]) == (401, "TOKEN_EXPIRED")
+
+
+def test_an_integer_beyond_64_bit_names_its_field_in_a_batch_too(api: Backend) -> None:
+    answer = api.batch([operation("POST", "posts", data={"title": "x", "author_id": ANNA, "views": 2**63})], as_user=ANNA)
+    assert [(each["field"], each["code"]) for each in answer.json()["details"]] == [("views", "max_value")]
+    inside = api.batch([operation("POST", "posts", data={"title": "x", "author_id": ANNA, "meta": {"k": 2**63}})], as_user=ANNA)
+    assert inside.status == 400

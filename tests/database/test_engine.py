@@ -66,6 +66,25 @@ def test_retention_trims_the_oldest_lines_and_moves_low_water(running: Running) 
     asyncio.run(main())
 
 
+def test_retention_happens_by_itself(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with running(retention=-100.0, upkeep=0.001) as engine:  # a retention that ends in the future
+            await engine.write(add_user("u1"))
+            rounds = asyncio.Semaphore(0)
+            expire = engine.expire
+
+            async def count() -> int:
+                rounds.release()
+                return await expire()
+
+            monkeypatch.setattr(engine, "expire", count)
+            for _ in range(2):  # the first may have trimmed before the write
+                await asyncio.wait_for(rounds.acquire(), 5)
+            assert await engine.read(ask("SELECT low_water FROM _alyx_feed")) == [(1,)]
+
+    asyncio.run(main())
+
+
 def test_retention_leaves_no_gap_when_a_clock_went_back(running: Running) -> None:
     async def main() -> None:
         async with running() as engine:

@@ -391,8 +391,9 @@ async def wait(request):
 
 async def main():
     sock = server.bind("127.0.0.1", 0)
-    print(sock.getsockname()[1], flush=True)
-    await server.serve(Edge(Routes([Route("GET", "/wait", wait)]), settings.Edge()), sock)
+    port = sock.getsockname()[1]
+    edge = Edge(Routes([Route("GET", "/wait", wait)]), settings.Edge())
+    await server.serve(edge, sock, started=lambda serving: print(port, flush=True))
     print("closed", flush=True)
 
 server.run(main())
@@ -401,18 +402,22 @@ server.run(main())
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_process_gently(number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        port = int(process.stdout.readline())
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
-            sock.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert process.stdout.readline() == "entered\n"
-            process.send_signal(number)
-            answer = b""
-            while piece := sock.recv(4096):
-                answer += piece
-        assert answer.endswith(b'{"done":true}')
-        assert process.stdout.readline() == "closed\n"
-        assert process.wait(PATIENCE) == 0
-        assert process.stderr.read() == ""
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            port = int(process.stdout.readline())
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+                sock.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert process.stdout.readline() == "entered\n"
+                process.send_signal(number)
+                answer = b""
+                while piece := sock.recv(4096):
+                    answer += piece
+            assert answer.endswith(b'{"done":true}')
+            assert process.stdout.readline() == "closed\n"
+            assert process.wait(PATIENCE) == 0
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from alyx.codegen import operations, parameters, values
+from alyx.codegen import objects, operations, parameters, values
 from alyx.codegen.shapes import Api, Group, Many, Member, Named, Object, OneOf, Operation, Scalar
 from alyx.schema import model
 from alyx.schema.model import Collection, Field, Schema
@@ -31,7 +31,7 @@ _ABOUT = (
 def api(schema: Schema, *, title: str = "Alyx", version: str | None = None, description: str = "") -> Api:
     """The description of everything that a running server of this schema answers. version: the schema's when None."""
     collections = schema.collections.values()
-    objects = operations.common(schema)
+    named = objects.shared(schema)
     found: list[Operation] = []
     for collection in collections:
         objects.update(_objects(schema, collection))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from alyx.codegen import codes, parameters
-from alyx.codegen.shapes import Answer, Anything, Body, Many, Member, Named, Object, OneOf, Operation, Scalar
+from alyx.codegen.shapes import Answer, Anything, Body, Many, Named, OneOf, Operation, Scalar
 from alyx.schema.model import Collection, Schema
 
 MAX_CREATE = 1000
@@ -21,7 +21,8 @@ _ALL = ("BAD_REQUEST", "RATE_LIMITED", "URI_TOO_LONG", "REQUEST_HEADER_FIELDS_TO
 _CALLER = ("UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "FORBIDDEN", "COLLECTION_NOT_FOUND", "OVERLOADED")
 _READ = (*_ALL, *_CALLER, "INVALID_QUERY", "QUERY_TIMEOUT")
 _WRITE = (*_READ, "IDEMPOTENCY_CONFLICT", "FOREIGN_KEY_VIOLATION", "DATABASE_UNAVAILABLE")
-_BODY = ("INVALID_JSON", "VALIDATION_ERROR", "UNIQUE_VIOLATION", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "REQUEST_TIMEOUT")
+_UPLOAD = ("PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "REQUEST_TIMEOUT")
+_BODY = ("INVALID_JSON", "VALIDATION_ERROR", "UNIQUE_VIOLATION", *_UPLOAD)
 
 
 def errors(names: Iterable[str]) -> tuple[Answer, ...]:
@@ -171,6 +172,7 @@ def server() -> list[Operation]:
     """The routes that every schema has."""
     return [
         _batch(),
+        _explain(),
         _status("health", "/health", "Health of the parts", "Health", "Healthy.", ("OVERLOADED",)),
         _status("health_live", "/health/live", "Whether the process answers", "Status", "It does."),
         _status("health_ready", "/health/ready", "Whether it takes requests", "Status", "It does.", unready=True),
@@ -217,83 +219,23 @@ def _batch() -> Operation:
     )
 
 
+def _explain() -> Operation:
+    wanted = (*_ALL, *_CALLER, "INVALID_JSON", "VALIDATION_ERROR", "DOCUMENT_NOT_FOUND", "QUERY_TIMEOUT")
+    return Operation(
+        "explain",
+        "post",
+        "/api/admin/rules/explain",
+        SERVER,
+        "Why a rule allows or refuses",
+        "For admins: judges an operation for any caller and record, changes nothing, and shows which part of which rule decided.",
+        (Answer(200, "Every rule that was judged.", Body(Named("Explanation"))), *errors((*wanted, *_UPLOAD))),
+        body=Body(Named("Explain")),
+    )
+
+
 def _status(
     name: str, path: str, summary: str, shape: str, good: str, bad: tuple[str, ...] = (), *, unready: bool = False
 ) -> Operation:
     body = Body(Named(shape))
     down = (Answer(503, "Not now.", body),) if unready or bad else ()
     return Operation(name, "get", path, SERVER, summary, "", (Answer(200, good, body), *down, *errors(_ALL)), token=False)
-
-
-def common(schema: Schema) -> dict[str, Object]:
-    """The objects that belong to no collection; their names begin with a capital, so none can meet a collection's."""
-    detail = Object(
-        (
-            Member("field", _TEXT, True, description="The field, with an index before it in a list: `0.title`."),
-            Member("code", Scalar("string", values=tuple(codes.DETAILS)), True, description=_table(codes.DETAILS)),
-            Member("message", _TEXT, True),
-        ),
-        "One fault of a body.",
-    )
-    error = Object(
-        (
-            Member("error", _TEXT, True, description="What is wrong, in a sentence."),
-            Member("code", Scalar("string", values=tuple(codes.ERRORS)), True),
-            Member("details", Many(Named("Fault"), most=100)),
-            Member("hint", _TEXT, description="What would mend it."),
-            Member("operation", Scalar("integer", minimum=0), description="Which operation of a batch failed, counting from 0."),
-            Member("request_id", _TEXT, True),
-            Member("timestamp", Scalar("string", "date-time"), True),
-        ),
-        "Every error has this form.",
-        example={
-            "error": "The body has 1 fault.",
-            "code": "VALIDATION_ERROR",
-            "details": [{"field": "title", "code": "required", "message": "is required"}],
-            "request_id": "5f2c8a90d1e34b7f6a8c9d0e",
-            "timestamp": "2026-03-01T08:00:00.123456Z",
-        },
-    )
-    return {"Error": error, "Fault": detail, **_batches(schema), **_states()}
-
-
-def _table(words: dict[str, str]) -> str:
-    return "\n".join(f"- `{word}`: {text}" for word, text in words.items())
-
-
-def _batches(schema: Schema) -> dict[str, Object]:
-    operation = Object(
-        (
-            Member("method", Scalar("string", values=("POST", "PATCH", "PUT", "DELETE")), True),
-            Member("collection", Scalar("string", values=tuple(schema.collections)), True),
-            Member("id", _TEXT, description="The record's key; not with POST."),
-            Member("data", Anything(), description="The body that the single request would have."),
-        ),
-        closed=True,
-    )
-    first = next(iter(schema.collections))
-    example = {"operations": [{"method": "DELETE", "collection": first, "id": "018f2b6e-7c1a-7c52-9d0e-3f5b8a1c4d2e"}]}
-    result = Object(
-        (
-            Member("status", Scalar("integer"), True),
-            Member("data", Anything(), description="What the single request would answer."),
-        )
-    )
-    return {
-        "Batch": Object((Member("operations", Many(operation, least=1, most=MAX_BATCH), True),), closed=True, example=example),
-        "BatchResults": Object((Member("results", Many(result), True),), "In the order of the operations."),
-    }
-
-
-def _states() -> dict[str, Object]:
-    return {
-        "Status": Object((Member("status", _TEXT, True),)),
-        "Health": Object(
-            (
-                Member("status", Scalar("string"), True, description="`healthy`, or what it is instead."),
-                Member("version", _TEXT, True),
-                Member("uptime", Scalar("number"), True, description="Seconds."),
-                Member("components", Anything(), True, description="Each part with its `status`."),
-            )
-        ),
-    }

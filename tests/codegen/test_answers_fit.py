@@ -13,11 +13,14 @@ import pytest
 
 from alyx import config as settings
 from alyx.app import build
+from alyx.auth import tokens
 from tests.asgi import Answer, Client
 
 USER = "018f2b6e-0000-7c52-9d0e-000000000001"
 THING = "018f2b6e-0000-7c52-9d0e-000000000002"
 _C = "/api/collections"
+_SECRET = "s" * 32
+ADMIN = {"authorization": f"Bearer {tokens.issue(tokens.Settings(_SECRET), USER, role='admin')}"}
 _FULL: dict[str, Any] = {
     "id": THING,
     "title": "one \U0001f600",
@@ -75,6 +78,15 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("POST", "/api/batch", {"operations": [{"method": "POST", "collection": "select", "data": {"order": "y"}}]}, {}),
     ("POST", "/api/batch", {"operations": [{"method": "DELETE", "collection": "select", "id": "7"}]}, {}),
     ("POST", "/api/batch", {"operations": []}, {}),
+    ("POST", "/api/admin/rules/explain", {"collection": "things", "operation": "read", "id": THING, "auth": {"id": "x"}}, ADMIN),
+    (
+        "POST",
+        "/api/admin/rules/explain",
+        {"collection": "things", "operation": "create", "data": {"title": "x"}, "request": {"ip": "::1"}},
+        ADMIN,
+    ),
+    ("POST", "/api/admin/rules/explain", {"collection": "closed", "operation": "delete", "id": 1}, {}),
+    ("POST", "/api/admin/rules/explain", {}, ADMIN),
     ("GET", "/health", None, {}),
     ("GET", "/health/live", None, {}),
     ("GET", "/health/ready", None, {}),
@@ -95,7 +107,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], l
 
     async def ask() -> tuple[dict[str, Any], list[Answer]]:
         async with build.database(config) as engine:
-            client = Client(build.Program(config, source, engine, "s" * 32, observers=[], dev=False).edge)
+            client = Client(build.Program(config, source, engine, _SECRET, observers=[], dev=False).edge)
             found = [await client.send(method, url, json=body, headers=headers) for method, url, body, headers in CALLS]
             return (await client.send("GET", "/api/openapi.json")).json(), found
 
@@ -137,7 +149,7 @@ def test_an_answer_fits_its_description(index: int, answers: tuple[dict[str, Any
 def test_the_calls_see_every_operation_and_most_statuses(answers: tuple[dict[str, Any], list[Answer]]) -> None:
     spec, found = answers
     seen = {_operation(spec, method, url)["operationId"].split("_")[0] for method, url, _, _ in CALLS}
-    assert seen == {"list", "create", "get", "update", "replace", "delete", "batch", "health", "metrics", "openapi"}
+    assert seen == {"list", "create", "get", "update", "replace", "delete", "batch", "explain", "health", "metrics", "openapi"}
     assert {200, 201, 204, 400, 401, 403, 404, 409, 412} <= {answer.status for answer in found}
 
 

@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
+from alyx.database.sqlite import errors
 from alyx.database.sqlite import writer as writing
 from alyx.database.sqlite.connection import connect
 from alyx.database.sqlite.engine import Engine
@@ -23,8 +25,9 @@ from alyx.database.work import (
     UniqueViolation,
     Work,
 )
+from tests.database import made
 from tests.database.conftest import Running
-from tests.database.made import add_user, ask
+from tests.database.made import add_user, ask, collection, field, schema
 
 
 def _run(running: Running, scenario: Callable[[Engine], Any], **settings: Any) -> None:
@@ -130,12 +133,27 @@ def test_a_unique_violation_of_several_fields_or_an_expression_names_them(runnin
         with pytest.raises(UniqueViolation) as caught:
             await engine.write(ask("INSERT INTO posts (id, title) VALUES ('p2', 't')"))
         assert (caught.value.collection, caught.value.fields) == ("posts", ("title", "views"))
-        await engine.write(ask("""CREATE UNIQUE INDEX two ON posts (CAST(replace("body", '.', '') AS INTEGER), title DESC)"""))
+        await engine.write(ask("""CREATE UNIQUE INDEX two ON posts (CAST(replace("body", '.', '') AS INTEGER), "title" DESC)"""))
         with pytest.raises(UniqueViolation) as caught:
             await engine.write(ask("INSERT INTO posts (id, title, body, views) VALUES ('p3', 't', '10', 5)"))
         assert (caught.value.collection, caught.value.fields) == ("posts", ("body", "title"))
 
     _run(running, scenario)
+
+
+def test_a_unique_decimal_is_named_though_its_index_is_over_an_expression(tmp_path: Path) -> None:
+    goods = schema(
+        collection(
+            "goods", field("id", "id", primary=True), field("price", "decimal", scale=2, unique=True), field("replace", "int")
+        )
+    )
+    connection = made.create(tmp_path / "goods.db", goods)
+    connection.execute("INSERT INTO goods VALUES ('a', '1.50', 1)")
+    with pytest.raises(apsw.ConstraintError) as caught:
+        connection.execute("INSERT INTO goods VALUES ('b', '1.50', 2)")
+    violation = errors.translate(caught.value, connection)
+    assert isinstance(violation, UniqueViolation)
+    assert (violation.collection, violation.fields) == ("goods", ("price",))
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def _unique_index(name: str, connection: apsw.Connection) -> UniqueViolation:
         known = {column for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
     except apsw.Error:
         return UniqueViolation("", ())
-    # The columns are those quoted names of the index's text, after ON, that the table has.
-    quoted = re.findall(r'"([^"]+)"|\b([a-z][a-z0-9_]*)\b', sql.partition("(")[2])
-    names = dict.fromkeys(one or other for one, other in quoted if (one or other) in known)
-    return UniqueViolation(table, tuple(names))
+    # The columns are those names in the index's text that the table has; quoted ones if any are, as in all DDL of ours, because
+    # `replace` may be a function there and a column, too.
+    text = sql.partition("(")[2]
+    names = re.findall(r'"([^"]+)"', text) or re.findall(r"\b[A-Za-z_][A-Za-z0-9_]*\b", text)
+    return UniqueViolation(table, tuple(dict.fromkeys(name for name in names if name in known)))

@@ -34,7 +34,7 @@ def api(schema: Schema, *, title: str = "Alyx", version: str | None = None, desc
     named = objects.shared(schema)
     found: list[Operation] = []
     for collection in collections:
-        objects.update(_objects(schema, collection))
+        named.update(_objects(schema, collection))
         found += operations.records(schema, collection)
     return Api(
         title=title,
@@ -45,7 +45,7 @@ def api(schema: Schema, *, title: str = "Alyx", version: str | None = None, desc
             Group(operations.SERVER, "Several writes at once, health, metrics and this description."),
         ),
         operations=(*found, *operations.server()),
-        objects=objects,
+        objects=named,
         headers=_HEADERS,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from alyx.base.errors import AlyxError, SourceError, SourceFault
 from alyx.database import tables
 from alyx.rules import check, given, parser, python, syntax, tree, types
-from alyx.rules.check import CheckError, Scope
+from alyx.rules.check import Scope
 from alyx.rules.given import Given, Outcome
+from alyx.rules.literals import CheckError
 from alyx.rules.sql import Lowering
 from alyx.rules.sql_forms import Sql, Unsupported
 from alyx.schema.model import FORBIDDEN_RULE, OPERATIONS, Collection, Field, Operation, Place, RuleText, Schema
@@ -70,14 +71,20 @@ class Rule:
         self.elsewhere = frozenset(node.collection for node in nodes if isinstance(node, tree.Exists))
         self._metadata = metadata
         self._columns = {node.field.name: node.field for node in nodes if isinstance(node, tree.Column) and node.source == "doc"}
-        self._verdict = None if self.looks_elsewhere else python.verdict(typed)
         self._givens = given.collect(typed, digest)
         self._early = [item for item in self._givens.values() if not item.late]
         self._bound = [item for item in self._givens.values() if item.late or not item.condition]
         self.constant = self._constant()
 
+    @cached_property
+    def _verdict(self) -> python.Judge:
+        """The generated function; made when first asked for, which a client's condition never is."""
+        if self.looks_elsewhere:
+            raise ValueError("a rule that looks elsewhere is judged by the database")
+        return python.verdict(self.tree)
+
     def _constant(self) -> bool | None:
-        if self.auth_fields or self.doc_fields or self.request_fields or self._verdict is None:
+        if self.auth_fields or self.doc_fields or self.request_fields or self.looks_elsewhere:
             return None
         return self._verdict({}, {}, {}) is True
 
@@ -86,14 +93,10 @@ class Rule:
 
         Raises ValueError for a rule that looks into other collections: those are for `where` and `holds_for_values`.
         """
-        if self._verdict is None:
-            raise ValueError("a rule that looks elsewhere is judged by the database")
         return self._verdict(auth, doc, request) is True
 
     def verdict(self, auth: Mapping[str, Any], doc: Mapping[str, Any], request: Mapping[str, Any]) -> bool | None:
         """Like judge, but None for an error."""
-        if self._verdict is None:
-            raise ValueError("a rule that looks elsewhere is judged by the database")
         found: bool | None = self._verdict(auth, doc, request)
         return found
 
@@ -127,6 +130,11 @@ class Rule:
     def part(self, node: tree.Expr) -> Rule:
         """A condition inside this rule as a rule of its own; explain judges parts by it."""
         return Rule(self.text[node.start : node.end], self.place, node, self._metadata, digest="part")
+
+    def prepare(self) -> None:
+        """Make the Python form now, so that no request finds out that it is nested too deep. Raises ValueError."""
+        if not self.looks_elsewhere:
+            _ = self._verdict
 
     def prove(self) -> None:
         """Lower the rule for every kind of caller, so that no request finds out what SQL cannot say. Raises Unsupported."""
@@ -244,6 +252,8 @@ def _compiled(
         rule = Rule(text, place, typed, metadata, missing=missing, digest=digest)
         if in_sql or rule.looks_elsewhere:
             rule.prove()
+        if scope.request:
+            rule.prepare()
     except (syntax.CelSyntaxError, CheckError, Unsupported) as error:
         raise RuleFault(error.message, text, error.start, error.hint) from None
     except ValueError as error:

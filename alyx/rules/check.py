@@ -8,29 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
-from alyx.rules import functions, syntax, tree, types
+from alyx.rules import functions, literals, syntax, tree, types
 from alyx.rules.functions import Function
+from alyx.rules.literals import CheckError
 from alyx.rules.syntax import Call, ListLiteral, Literal, Macro, MapLiteral, Message, Name, Node, Select, UInt
 from alyx.rules.tree import Expr
 from alyx.rules.types import BOOL, DOUBLE, DYN, INT, NUMBERS, STRING, Type
 from alyx.rules.values import Beyond, Fault
 from alyx.schema import yaml
 from alyx.schema.model import Collection
-from alyx.schema.model import Type as FieldType
-
-
-class CheckError(Exception):
-    """A rule that cannot stand. start: offset in the rule's text."""
-
-    def __init__(self, message: str, start: int, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.start = start
-        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -274,7 +262,7 @@ class _Checker:
 
     def matched(self, node: Node, left: Expr, right: Expr, verb: str) -> tuple[Expr, Expr]:
         """Both sides as one type: numbers folded or cast, literals read as the column's type, dyn on both sides or neither."""
-        left, right = _fitted(left, right), _fitted(right, left)
+        left, right = literals.fitted(left, right), literals.fitted(right, left)
         one, other = left.type.kind, right.type.kind
         if "decimal" in (one, other):
             if {one, other} <= {"decimal", "int", "null"}:
@@ -286,7 +274,7 @@ class _Checker:
         if one == other or "null" in (one, other):
             return left, right
         if {one, other} == {"int", "double"}:
-            return _as_double(left), _as_double(right)
+            return literals.as_double(left), literals.as_double(right)
         if "dyn" in (one, other) or {one, other} <= NUMBERS:
             return self.widen(left), self.widen(right)
         if self.scope.loose and verb == "compared":
@@ -372,9 +360,19 @@ class _Checker:
                 if not self.scope.loose:
                     raise CheckError(str(error), given[1].start, "RE2 syntax") from None
         self.known_zone(function, given)
+        if not self.scope.internal and function.name in ("contains", "indexOf"):
+            self.short_needle(given[1])
         if given and all(isinstance(item, tree.Const) for item in given):
             return self.folded(node, function, given, result)
         return tree.Invoke(result, node.start, node.end, function, given)
+
+    @staticmethod
+    def short_needle(needle: Expr) -> None:
+        """Of a client: a long needle in a long text holds a reader for seconds, and nothing interrupts it (hard-parts §5.1)."""
+        if any(isinstance(part, tree.Column) for part in tree.walk(needle)):
+            raise CheckError("the text to look for cannot come from the record", needle.start, "startsWith() and == can")
+        if isinstance(needle, tree.Const) and len(needle.value.encode("utf-8", "surrogatepass")) > 256:
+            raise CheckError("the text to look for is longer than 256 bytes", needle.start)
 
     def known_zone(self, function: Function, args: tuple[Expr, ...]) -> None:
         if function.params[:2] == ("timestamp", "string") and isinstance(args[1], tree.Const) and not self.scope.loose:
@@ -486,35 +484,3 @@ def _narrowed(expr: Expr, kind: str) -> Expr:
     if expr.type.kind != "dyn":
         return expr
     return tree.Narrow(types.BY_NAME[kind].required(), expr.start, expr.end, expr)
-
-
-def _as_double(expr: Expr) -> Expr:
-    if expr.type.kind == "double":
-        return expr
-    if isinstance(expr, tree.Const):
-        return tree.Const(DOUBLE, expr.start, expr.end, float(expr.value))
-    return tree.Invoke(replace(DOUBLE, nullable=expr.type.nullable), expr.start, expr.end, functions.MIXED, (expr,))
-
-
-def _fitted(expr: Expr, other: Expr) -> Expr:
-    """A literal as what it is compared with: 3.0 beside an int is 3, 9.99 beside a decimal exact, a uuid canonical."""
-    if not isinstance(expr, tree.Const) or isinstance(other, tree.Const):
-        return expr
-    kind, wanted = expr.type.kind, other.type.kind
-    if wanted == "decimal" and kind in ("int", "double"):
-        return _decimal(expr)
-    if wanted == "int" and kind == "double" and expr.value.is_integer() and abs(expr.value) < 2**53:
-        return tree.Const(INT, expr.start, expr.end, int(expr.value))
-    if isinstance(other, tree.Column) and other.field.value_type is FieldType.UUID and isinstance(expr.value, str):
-        try:
-            return tree.Const(STRING, expr.start, expr.end, str(UUID(expr.value)))
-        except ValueError:
-            raise CheckError("not a uuid", expr.start, "such as '0190c2d1-5b1e-7c3a-9f00-0123456789ab'") from None
-    return expr
-
-
-def _decimal(expr: tree.Const) -> Expr:
-    # repr of a double is the shortest text that reads back as it: of a literal with up to 15 digits, what the user wrote.
-    exact = Decimal(repr(expr.value))
-    scale = max(0, -int(exact.normalize().as_tuple().exponent))
-    return tree.Const(Type("decimal", scale=scale), expr.start, expr.end, int(exact.scaleb(scale)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from alyx.base import json
-from alyx.rules import python, tree
+from alyx.rules import python, tree, values
 from alyx.rules.python import Judge
 from alyx.rules.tree import Expr
 from alyx.rules.values import KINDS
@@ -40,22 +40,31 @@ class Given:
             verdict: bool | None = self.judge(auth, {}, {})
             return verdict
         try:
-            return KINDS[type(self.judge(auth, {}, {}))] if self.expr.type.kind == "dyn" else self._kind(self.judge(auth, {}, {}))
-        except Exception:
+            value = self.judge(auth, {}, {})
+            _stored(value)
+            kind = KINDS[type(value)]
+        except Exception:  # also what no parameter can hold: a lone surrogate or an int beyond 64 bit in `claims`
             return "error"
-
-    def _kind(self, value: Any) -> str:
-        return "null" if value is None else self.expr.type.kind
+        return kind if kind == "null" or self.expr.type.kind == "dyn" else self.expr.type.kind
 
     def value(self, auth: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
         """The value to bind, in stored form; None for an error, whose SQL does not look at it or takes NULL for it."""
         try:
-            found = self.judge(auth, {}, request)
+            return _stored(self.judge(auth, {}, request))
         except Exception:
             return None
-        if type(found) in (list, dict):
-            return json.dumps(found).decode()
-        return int(found) if isinstance(found, int) else str(found) if isinstance(found, str) else found
+
+
+def _stored(value: Any) -> Any:
+    """A value as a parameter; raises on what SQLite cannot take as it is."""
+    if isinstance(value, str):
+        value.encode()
+        return values.fault("NUL") if "\0" in value else str(value)
+    if isinstance(value, int):
+        return values.integer(int(value))
+    if isinstance(value, float):
+        return values.finite(value)
+    return json.dumps(value).decode() if type(value) in (list, dict) else value
 
 
 def collect(expr: Expr, digest: str) -> dict[int, Given]:

@@ -30,7 +30,11 @@ _MACROS = {"all": (2,), "exists": (2,), "exists_one": (2,), "existsOne": (2,), "
 
 def parse(text: str, limits: Limits = RULE) -> Node:
     """The tree of a text. Raises CelSyntaxError with the place."""
-    if len(text.encode("utf-8", "surrogatepass")) > limits.length:
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise CelSyntaxError("not a Unicode character", error.start, text) from None
+    if length > limits.length:
         raise CelSyntaxError(f"longer than {limits.length} bytes", 0, text)
     parser = _Parser(text, limits)
     node = parser.expression()

@@ -319,6 +319,10 @@ class Lowering:
             return self._bound(given)
         match e:
             case tree.Const():
+                if isinstance(e.value, int) and not -(2**63) <= e.value < 2**63:
+                    raise Unsupported("a number beyond 64 bit cannot be used here", e.start)
+                if isinstance(e.value, str) and "\0" in e.value:  # SQLite's length() would end there; no record holds one
+                    raise Unsupported("a text with NUL cannot be used here", e.start)
                 return Operand(literal(e.value), e.type.kind, (), e.value is None, e.value)
             case tree.Column():
                 return self._column(e)

@@ -180,8 +180,11 @@ class SqliteForms:
         return sa.func.upper(a.sql, type_=sa.TEXT()), ()
 
     def replace(self, a: Operand, b: Operand, c: Operand) -> tuple[Sql, tuple[Sql, ...]]:
-        if not b.constant:
-            raise Unsupported("replace() needs a constant, not empty text to look for here", 0, "write the text itself")
+        # Else a record could be grown beyond what SQLite holds, and the query would die of it.
+        if not b.constant or c.constant is None or len(c.constant) > len(b.constant):
+            raise Unsupported(
+                "replace() needs constants here, the second not longer than the first", 0, "write the texts themselves"
+            )
         return sa.func.replace(a.sql, b.sql, c.sql, type_=sa.TEXT()), ()
 
     def substring(self, a: Operand, start: Operand, end: Operand | None = None) -> tuple[Sql, tuple[Sql, ...]]:

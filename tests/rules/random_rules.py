@@ -316,7 +316,7 @@ class Rules:
             lambda: self.form("{}.substring({})", self.str(depth - 1), self.int(0)),
             lambda: self.slice(depth),
             lambda: self.form("{}.charAt({})", self.str(depth - 1), self.int(0)),
-            lambda: self.form("{}.replace('a', {})", self.str(depth - 1), self.str(0)),
+            lambda: self.form("{}.replace('a', '{}')", self.str(depth - 1), self.both(self.random.choice(["", "b", "é"]))),
             lambda: self.form("string({})", self.int(0)),
         )
 

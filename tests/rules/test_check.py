@@ -133,6 +133,25 @@ def test_a_clients_where_knows_neither_internal_fields_nor_request_nor_collectio
     assert book.where("posts", "doc.n > 1") is book.where("posts", "doc.n > 1")
 
 
+def test_what_a_client_looks_for_is_short_and_not_from_the_record() -> None:
+    book = RuleBook.load(SCHEMA, METADATA)
+    for text in (
+        "doc.title.contains(doc.title + 'a')",
+        f"doc.title.contains('{'a' * 300}')",
+        "doc.title.indexOf(doc.title) == 1",
+    ):
+        with pytest.raises(AlyxError, match="the text to look for"):
+            book.where("posts", text)
+    assert book.where("posts", "doc.title.contains(auth.email)")
+
+
+def test_claims_that_no_parameter_can_hold_are_an_error_and_not_a_crash() -> None:
+    book = RuleBook.load(SCHEMA, METADATA)
+    rule = book.where("posts", "auth.claims.x == doc.title || doc.n in auth.claims.x || doc.n == auth.claims.x")
+    for value in ("\ud800", 2**70, [2**70], float("nan"), {"a": "\ud800"}, object()):
+        assert rule.shape({"claims": {"x": value}}) == ("error",) * 3
+
+
 def test_an_internal_field_may_be_read_in_a_rule() -> None:
     assert read_rule(SCHEMA, METADATA, "doc.secret == 'a'", "posts").doc_fields == {"secret"}
 

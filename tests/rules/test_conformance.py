@@ -11,7 +11,7 @@ import pytest
 from cel_expr_python import cel
 
 from alyx.rules import check, parser, python, values
-from alyx.rules.check import CheckError
+from alyx.rules.literals import CheckError
 from alyx.rules.syntax import CelSyntaxError, UInt
 
 CASES = json.loads((Path(__file__).parent / "data" / "cel_conformance.json").read_text())

@@ -264,20 +264,30 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, code: str, message: str) -> None:
         """Answer from here and close; behind an answer in flight only close after it, so that answers keep their order."""
         self._ignoring = True
-        cycle = self.cycle
-        if self._busy():
-            self._count(code)
-            cycle.keep_alive = False
-            if cycle.more_body:
-                # The request in flight is the bad one: its application hears that the client is gone.
-                cycle.disconnected = True
-                cycle.message_event.set()
-                if not cycle.response_started:
-                    self.transport.write(self._guard.refuse(code, message))
-                self._linger()
+        running = self._running
+        if running is None or running.response_complete:
+            self.transport.write(self._guard.refuse(code, message))
+            self._linger()
             return
-        self.transport.write(self._guard.refuse(code, message))
+        if not running.more_body:
+            self._close_behind(code)
+            return
+        # The request in flight is the bad one: its application hears that the client is gone.
+        running.disconnected = True
+        running.message_event.set()
+        if running.response_started:
+            self._count(code)
+        else:
+            self.transport.write(self._guard.refuse(code, message))
         self._linger()
+
+    def _close_behind(self, code: str) -> None:
+        """Give the whole requests that wait their answers, forget one that is only half here, and close after the last."""
+        self._count(code)
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else cast(Exchange, self._running)
+        self.cycle.keep_alive = False
 
     def _linger(self) -> None:
         """Close in two steps: say that no more comes, then throw away what the client still sends, for at most two seconds.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -223,6 +224,11 @@ def test_garbage_behind_a_good_request_does_not_take_its_answer() -> None:
     async def work(site: Site) -> None:
         answer = await site.say(GET + b"\x00\x01garbage\r\n\r\n" + GET)
         assert answer.count(b"HTTP/1.1 200 ") == 1
+        half = b"POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"
+        for good in (1, 2):
+            answer = await site.say(GET * good + half)
+            assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 200 ") == good
+            assert b"connection: close" in answer
 
     on_site(work)
 
@@ -421,3 +427,54 @@ def test_a_signal_stops_the_process_gently(number: signal.Signals) -> None:
             assert process.stderr.read() == ""
         finally:
             process.kill()
+
+
+SEEDS = [
+    GET,
+    LAST,
+    b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"GET /show/%41%zz?a=b HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    b"GET /show/1 HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nabc",
+]
+MARKS = [b"\r\n", b"\r\n\r\n", b"\0", b":", b" ", b"%ff", b"\xff"]
+
+
+def damage(dice: random.Random) -> bytes:
+    """A few requests in a row with a few bytes changed, lost or added."""
+    data = bytearray(b"".join(dice.choice(SEEDS) for _ in range(dice.randint(1, 4))))
+    for _ in range(dice.randint(0, 6)):
+        place = dice.randrange(len(data))
+        end = place + dice.choice((0, 1, dice.randint(1, 20)))
+        data[place:end] = dice.choice((b"", dice.choice(MARKS), dice.randbytes(dice.randint(1, 10))))
+        data = data or bytearray(b"x")
+    return bytes(data)
+
+
+def test_damaged_requests_never_hang_and_are_never_a_fault_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    dice = random.Random(7)
+
+    async def one(site: Site) -> None:
+        data = damage(dice)
+        cut = dice.randint(0, len(data))
+        reader, writer = await site.connect()
+        with contextlib.suppress(ConnectionError):
+            writer.write(data[:cut])
+            await asyncio.sleep(0)
+            writer.write(data[cut:])
+            if dice.random() < 0.3:
+                writer.write_eof()
+            if dice.random() < 0.1:
+                writer.transport.abort()
+            answer = await asyncio.wait_for(reader.read(), PATIENCE)
+            assert b"HTTP/1.1 5" not in answer, data
+        await close(writer)
+
+    async def work(site: Site) -> None:
+        for _ in range(10):
+            await asyncio.gather(*(one(site) for _ in range(40)))
+        assert max(site.statuses) < 500
+
+    short = settings.Deadlines(head=0.1, keep_alive=0.1, body=0.1, body_rate=1_000_000, send=0.5, shutdown=1.0)
+    on_site(work, settings.Server(max_header_size=4096, deadlines=short))
+    assert not caplog.records

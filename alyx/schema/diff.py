@@ -157,20 +157,12 @@ def _field_steps(old: Collection, new: Collection) -> Iterator[Operation]:
 
 
 def _renames(old: Mapping[str, Any], new: Mapping[str, Collection | Field]) -> list[tuple[str, str]]:
-    """Pairs that `renamed_from` asks for and that are not done yet, in an order in which no name is taken twice."""
-    names = set(old)
-    found: list[tuple[str, str]] = []
-    waiting = {name: item.renamed_from for name, item in new.items() if item.renamed_from}
-    moved = True
-    while moved:
-        moved = False
-        for name, source in list(waiting.items()):
-            if source in names and name not in names and source not in (after for _, after in found):
-                found.append((source, name))
-                names = names - {source} | {name}
-                del waiting[name]
-                moved = True
-    return found
+    """Pairs that `renamed_from` asks for and that are not done yet: the old name still stands, the new one does not."""
+    found: dict[str, str] = {}
+    for name, item in new.items():
+        if item.renamed_from in old and item.renamed_from not in new and name not in old:
+            found.setdefault(item.renamed_from or "", name)
+    return list(found.items())
 
 
 def _missing(of: Iterable[Index], beside: Iterable[Index]) -> list[Index]:
@@ -213,7 +205,9 @@ def _compared(item: Field, name: str) -> Any:
 
 def _tighter(old: Field, new: Field) -> Iterator[tuple[str, bool]]:
     longest = [_compared(item, "max_length") for item in (old, new)]
-    yield "maxLength", longest[1] is not None and (longest[0] is None or longest[1] < longest[0])
+    # Values that had no length, numbers for example, are far shorter than any default.
+    is_shorter = new.max_length is not None if longest[0] is None else longest[1] is not None and longest[1] < longest[0]
+    yield "maxLength", is_shorter
     yield "minLength", (new.min_length or 0) > (old.min_length or 0)
     yield "min", new.minimum is not None and (old.minimum is None or _number(new.minimum) > _number(old.minimum))
     yield "max", new.maximum is not None and (old.maximum is None or _number(new.maximum) < _number(old.maximum))
@@ -261,7 +255,9 @@ def _aspects(old: Field, new: Field) -> Iterator[tuple[Level, str, bool]]:
     elif kind == "lossy":
         yield "destructive", _LOSS.get((old.value_type, new.value_type), _loss(old, new)), True
     elif kind == "checked":
-        yield "needs_care", f"values that are not {_a(new)} stand in the way", True
+        same_type = old.value_type is new.value_type
+        unfit = "numbers with too many digits" if same_type else f"values that are not {_a(new)}"
+        yield "needs_care", f"{unfit} stand in the way", True
     elif kind == "widening":
         yield "safe", f"every value of {_a(old)} can be kept as {_a(new)}", True
     if old.primary != new.primary:
@@ -306,7 +302,7 @@ def _a(item: Field) -> str:
     if item.is_list:
         return "a list"
     kind = "text" if item.value_type in (Type.STRING, Type.TEXT) else str(item.value_type)
-    return f"{'an' if kind[0] in 'aeio' else 'a'} {kind}" if kind != "text" else "text"
+    return kind if kind == "text" else f"an {kind}" if kind[0] in "aei" else f"a {kind}"
 
 
 def _summary(old: Field, new: Field) -> str:

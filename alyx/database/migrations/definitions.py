@@ -18,6 +18,8 @@ from alyx.schema.yaml import Faults, Node
 
 _KEY = {"type": "uuid", "primary": True}
 _STAND_IN = "stand_in"
+_AT_KEY = ("unknown key", "makes no sense")
+"""How faults begin that are about a key rather than what stands under it."""
 
 
 def collection(node: Node, path: str, name: str, state: Schema, faults: Faults) -> Collection | None:
@@ -78,7 +80,9 @@ def _moved(fault: SourceFault, node: Node, path: str, inside: tuple[str, ...]) -
         if below is None:
             break
         at = below
-    return SourceFault(fault.file, at.line, at.column, ".".join([path, *rest]), fault.message, fault.hint)
+    at_key = at.key_line and fault.message.startswith(_AT_KEY)
+    line, column = (at.key_line, at.key_column) if at_key else (at.line, at.column)
+    return SourceFault(fault.file, line, column, ".".join([path, *rest]), fault.message, fault.hint)
 
 
 def _item(node: Node, part: str) -> Node | None:

@@ -133,7 +133,7 @@ class Execution:
                     self._connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
                     lost += self._connection.changes()
         if lost:
-            self.remarks.append(f"{made.name}: {lost} records did not come back, because what they refer to is gone")
+            self.remarks.append(f"{made.name}: {lost} record(s) did not come back, because what they refer to is gone")
 
     def _drop_collection(self, part: Part, gone: Collection) -> None:
         kept = None

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import apsw
@@ -136,9 +138,7 @@ class Migrator:
         with self._open() as database, self._transaction(database):
             steps = history.read(database)
             if n > len(steps):
-                raise MigrationError(
-                    f"there are only {len(steps)} steps to roll back" if steps else "there is nothing to roll back"
-                )
+                raise MigrationError(f"there {_are(len(steps))} to roll back" if steps else "there is nothing to roll back")
             changes.drop(database)
             touched: set[str] = set()
             for step in reversed(steps[-n:]):
@@ -310,7 +310,7 @@ class Migrator:
 
     def _forget(self, database: apsw.Connection, steps: list[Step]) -> None:
         """Remove what was kept for too long, or belongs to no step."""
-        oldest = clock.text(datetime.fromisoformat(clock.now()).fromtimestamp(clock.seconds() - trash.KEPT).astimezone())
+        oldest = clock.text(datetime.fromtimestamp(clock.seconds() - trash.KEPT, UTC))
         fresh = {step.id for step in steps if step.applied_at >= oldest}
         trash.drop(database, [found for found in trash.tables(database) if trash.step_of(found) not in fresh])
 
@@ -423,6 +423,10 @@ def _is_empty(database: apsw.Connection, change: Change, names: checks.Names) ->
     return isinstance(collection, str) and checks.is_empty(database, names.table(collection))
 
 
+def _are(count: int) -> str:
+    return "is only 1 step" if count == 1 else f"are only {count} steps"
+
+
 def _waiting(steps: list[Step], found: list[File]) -> list[File]:
     applied = {step.version for step in steps}
     return [file for file in found if file.version not in applied]
@@ -449,10 +453,18 @@ def _without_restore(step: operations.Operation, kept: list[str]) -> operations.
 
 
 def _with_hidden(state: Schema, schema: Schema | None) -> Schema:
-    """The state of the history with what triggers depend on and migrations do not record: which fields are internal."""
-    if schema is None or diff(state, schema):
+    """The state of the history with what migrations do not record but triggers depend on: which fields are internal."""
+    if schema is None:
         return state
-    return schema
+    collections = {}
+    for name, collection in state.collections.items():
+        wanted = schema.collections[name].fields if name in schema.collections else {}
+        fields = {
+            key: replace(item, internal=wanted[key].internal) if key in wanted else item
+            for key, item in collection.fields.items()
+        }
+        collections[name] = replace(collection, fields=MappingProxyType(fields))
+    return replace(state, collections=MappingProxyType(collections))
 
 
 def _planned_name(steps: list[Step], judged: Sequence[Judged]) -> str:

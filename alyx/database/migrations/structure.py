@@ -62,10 +62,13 @@ def triggers(connection: apsw.Connection) -> dict[str, str]:
 
 
 def squeezed(sql: str) -> str:
-    """SQL without the spacing between its words, quoted text kept."""
-    parts = re.findall(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\s+|.", sql, re.DOTALL)
-    text = "".join(" " if part.isspace() else part for part in parts)
-    return re.sub(r"(?:'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|\s*([(),])\s*", lambda m: m.group(1) or m.group(0), text).strip()
+    """SQL with one form of spacing, quoted text kept."""
+
+    def part(match: re.Match[str]) -> str:
+        quoted_text, mark = match.group(1), match.group(2)
+        return quoted_text or {"(": "(", ")": ")", ",": ", "}.get((mark or "").strip(), " ")
+
+    return re.sub(r"('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(\s*\(\s*|\s*\)|\s*,\s*)|\s+", part, sql).strip()
 
 
 def _table(connection: apsw.Connection, name: str, sql: str) -> Table:

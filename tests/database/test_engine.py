@@ -236,7 +236,7 @@ def test_two_processes_that_write_at_once_share_fairly_and_lose_nothing(path: Pa
     assert connection.execute("SELECT count(*) FROM users").fetchall() == [(sum(counts),)]
     assert connection.execute("SELECT count(*), max(seq) FROM _alyx_changes").fetchall() == [(sum(counts), sum(counts))]
     assert min(counts) * 4 > max(counts)
-    assert max(longest) < 1000
+    assert max(longest) < 3000  # milliseconds; on an idle machine about 50
 
 
 _KILLED = """

@@ -219,7 +219,7 @@ def test_a_slow_read_ends_at_its_limit(running: Running) -> None:
             await engine.read(ask(SLOW))
         assert await engine.read(ask("SELECT 1")) == [(1,)]
 
-    _run(running, scenario, statement_timeout=0.05)
+    _run(running, scenario, statement_timeout=0.25)
 
 
 def test_a_slow_read_ends_when_its_caller_has_gone(running: Running) -> None:

@@ -92,11 +92,11 @@ class Edge:
             preflight = self._origins.preflight(request)
             if preflight is not None:
                 return preflight
-        if self._rate is not None and (found is None or found[2]):
+        if self._rate is not None and (found is None or found[0].limited):
             self._rate.take(request.client_ip)
         if found is None:
             raise AlyxError("NOT_FOUND", "There is nothing at this path.", hint="GET /api/openapi.json lists the routes.")
-        path, params, _ = found
+        path, params = found
         route = path.route(request.method)
         if route is None:
             return _other_method(request, path)
@@ -106,8 +106,8 @@ class Edge:
                 request.identity = self.identify(authorization.decode("latin-1"))
         return await route.endpoint(request, *params)
 
-    def _find(self, request: Request, scope: Scope) -> tuple[Path, list[str], bool] | None:
-        """Fill in path, query and route label; give the entry, its parameters, and whether the rate limit counts it."""
+    def _find(self, request: Request, scope: Scope) -> tuple[Path, list[str]] | None:
+        """Fill in path, query and route label; give the entry and its parameters."""
         request.route = UNMATCHED
         raw: bytes | None = scope.get("raw_path")
         query: bytes = scope.get("query_string", b"")
@@ -115,15 +115,14 @@ class Edge:
             request.path = raw.decode() if raw is not None else scope["path"]
             request.query = query.decode()
         except UnicodeDecodeError:
+            request.path = request.path or (raw or b"").decode("latin-1")
             raise AlyxError("BAD_REQUEST", "The URL is not UTF-8.") from None
         if len(request.path) + len(query) > self._max_url:
             raise AlyxError("URI_TOO_LONG", f"The URL is longer than {self._max_url} bytes.")
         found = self.routes.find(request.path)
-        if found is None:
-            return None
-        path, params = found
-        request.route = path.pattern
-        return path, params, all(route.limited for route in path.methods.values())
+        if found is not None:
+            request.route = found[0].pattern
+        return found
 
     async def _send(self, request: Request, response: Response, send: Send) -> None:
         status, body = response.status, response.body

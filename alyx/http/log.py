@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 from alyx.base import clock, json
 from alyx.http import settings
@@ -24,6 +24,9 @@ _SLOW_LIST: Final = "an index on the fields of its filter and sort may help; cou
 _SLOW: Final = "slower than the limit for slow requests"
 _DIM, _RED, _GREEN, _YELLOW, _CYAN, _BOLD, _PLAIN = (f"\x1b[{code}m" for code in ("2", "31", "32", "33", "36", "1", "0"))
 _SHADES: Final = {1: _CYAN, 2: _GREEN, 3: _CYAN, 4: _YELLOW, 5: _RED}
+
+_Entry: TypeAlias = tuple[float, int, str, str, str, int, float, int, str, str, str | None, str | None]
+"""Moment, level, method, route, path, status, seconds, bytes, request id, address, user, hint."""
 
 
 class AccessLog:
@@ -57,48 +60,62 @@ class AccessLog:
         hint = None
         if seconds > self._slow:
             hint = request.hint or (_SLOW_LIST if request.route.startswith("/api/collections") else _SLOW)
-        write = self._as_json if self._json else self._as_text
-        self._lines.add(write(request, status, size, seconds, level, hint), urgent=level >= logging.ERROR)
+        # Only what the line needs is kept, not the request with its body.
+        entry = (
+            clock.seconds(),
+            level,
+            request.method,
+            request.route,
+            request.path,
+            status,
+            seconds,
+            size,
+            request.request_id,
+            request.client_ip,
+            request.identity.values.get("id"),
+            hint,
+        )
+        self._lines.add(self._as_json if self._json else self._as_text, entry, urgent=level >= logging.ERROR)
 
-    def _as_json(self, request: Request, status: int, size: int, seconds: float, level: int, hint: str | None) -> bytes:
-        path = request.path
-        entry: dict[str, Any] = {
-            "ts": self._now(),
+    def _as_json(self, entry: _Entry) -> bytes:
+        moment, level, method, route, path, status, seconds, size, request_id, address, user, hint = entry
+        line: dict[str, Any] = {
+            "ts": self._text(moment),
             "level": _NAMES[level],
             "msg": "request",
-            "method": escape(request.method),
-            "route": request.route,
-            "path": path if path.isascii() and path.isprintable() else escape(path),
+            "method": escape(method),
+            "route": route,
+            "path": escape(path),
             "status": status,
             "duration_ms": round(seconds * 1000, 3),
             "bytes": size,
-            "request_id": request.request_id,
-            "ip": request.client_ip,
-            "user": request.identity.values.get("id"),
+            "request_id": request_id,
+            "ip": address,
+            "user": user,
         }
         if hint is not None:
-            entry["hint"] = hint
-        return json.dumps(entry)
+            line["hint"] = hint
+        return json.dumps(line)
 
-    def _as_text(self, request: Request, status: int, size: int, seconds: float, level: int, hint: str | None) -> bytes:
+    def _as_text(self, entry: _Entry) -> bytes:
+        moment, _, method, _, path, status, seconds, _, request_id, _, _, hint = entry
         color = self._color
         shade = _SHADES.get(status // 100, "") if color else ""
         dim, plain = (_DIM, _PLAIN) if color else ("", "")
         parts = [
-            f"{dim}{time.strftime('%H:%M:%S', time.localtime(clock.seconds()))}{plain}",
-            f"{escape(request.method):<7}{escape(request.path)}",
+            f"{dim}{time.strftime('%H:%M:%S', time.localtime(moment))}{plain}",
+            f"{escape(method):<7}{escape(path)}",
             f"{shade}{status}{plain}",
             f"{dim}{_milliseconds(seconds)}{plain}",
         ]
         if status >= 400:
-            parts.append(f"{dim}{request.request_id}{plain}")
+            parts.append(f"{dim}{request_id}{plain}")
         if hint is not None:
             parts.append(f"{_YELLOW if color else ''}slow: {escape(hint)}{plain}")
-        return "  ".join(parts).encode()
+        return "  ".join(parts).encode("utf-8", "replace")
 
-    def _now(self) -> str:
+    def _text(self, moment: float) -> str:
         """The time to the millisecond; the text of a second is made once for all of its lines."""
-        moment = clock.seconds()
         second = int(moment)
         if second != self._second:
             self._second = second
@@ -160,7 +177,7 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.add(self.format(record).encode("utf-8", "replace"), urgent=True)
+            self._lines.add(bytes, self.format(record).encode("utf-8", "replace"), urgent=True)
         except Exception:
             self.handleError(record)
 

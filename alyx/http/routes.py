@@ -33,14 +33,15 @@ class Route:
 
 
 class Path:
-    """What stands at one path: its pattern (the label of metrics) and a route for each method."""
+    """What stands at one path: its pattern (the label of metrics), a route for each method, whether the rate limit counts it."""
 
-    __slots__ = ("allow", "methods", "pattern")
+    __slots__ = ("allow", "limited", "methods", "pattern")
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self.methods: dict[str, Route] = {}
         self.allow = b""
+        self.limited = True
 
     def add(self, route: Route) -> None:
         """Take a route in; HEAD comes with GET. Raises ValueError when the method stands here already."""
@@ -49,6 +50,7 @@ class Path:
         self.methods[route.method] = route
         allowed = {*self.methods, "OPTIONS"} | ({"HEAD"} if "GET" in self.methods else set())
         self.allow = ", ".join(sorted(allowed)).encode()
+        self.limited = all(each.limited for each in self.methods.values())
 
     def route(self, method: str) -> Route | None:
         """The route for a method; HEAD is answered by GET's."""

@@ -49,6 +49,11 @@ class Serving:
         """How many requests and connections were refused or ended before the application heard of them, by code."""
         return self._guard.refused
 
+    def numbers(self) -> dict[str, float]:
+        """A source for metrics: open connections, and what was refused, by code."""
+        refused = {f"http_refused_{code.lower()}_total": float(count) for code, count in self.refused.items()}
+        return {"http_connections": float(self.connections), **refused}
+
 
 def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     """A bound socket for `serve`; port 0 takes a free one. reuse_port: several processes bind the same port.

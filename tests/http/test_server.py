@@ -317,6 +317,8 @@ def test_connections_beyond_the_limit_are_503() -> None:
         held = [await site.connect() for _ in range(3)]
         answer = await site.say(b"")
         assert answer.startswith(b"HTTP/1.1 503 ")
+        assert site.serving.numbers()["http_refused_overloaded_total"] == 1
+        assert site.serving.numbers()["http_connections"] >= 3
         assert b"retry-after: 1" in answer
         for _, writer in held:
             await close(writer)

@@ -22,9 +22,10 @@ from alyx.base.errors import SourceError
 from alyx.config import FILE, Config
 from alyx.config import load as load_config
 from alyx.database.migrations.errors import MigrationError
+from alyx.database.sqlite.connection import CannotOpen
 from alyx.http import log, server
 
-Unusable = (SourceError, Refusal, MigrationError)
+Unusable = (SourceError, Refusal, MigrationError, CannotOpen)
 """What can be wrong with a project; anything else is a fault of Alyx."""
 
 
@@ -84,7 +85,7 @@ class _Session:
             async with build.database(config) as engine:
                 program = build.Program(config, source, engine, chosen, observers=[self._access.record], dev=True)
                 facts = serve.started(config, source, sock, workers=1, watched=self._watched())
-                watching = asyncio.create_task(self._watch(program, source, seen))
+                watching = asyncio.create_task(self._watch(program, source, seen, facts.url))
                 try:
                     await server.serve(
                         program.edge,
@@ -116,11 +117,11 @@ class _Session:
     def _places(self) -> tuple[list[Path], list[Path]]:
         return [self._config.schema_file, self._file], [self._config.migrations_folder]
 
-    async def _watch(self, program: Program, source: Source, seen: watch.State) -> None:
+    async def _watch(self, program: Program, source: Source, seen: watch.State, url: str) -> None:
         """Take up what is saved. A question that still waits for its answer is given up when the files change again."""
         if not self._config.values["dev.watch"]:
             return
-        reload = _Reload(self._config, self._screen, program, source, self._consent)
+        reload = _Reload(self._config, self._screen, program, source, self._consent, url)
         task: asyncio.Task[None] | None = None
         try:
             async for paths in watch.changes(*self._places(), seen, self._stop):
@@ -159,12 +160,13 @@ class _Session:
 class _Reload:
     """Brings a saved schema into force. `asking`: it waits for an answer from the keyboard."""
 
-    def __init__(self, config: Config, screen: Screen, program: Program, source: Source, consent: Consent) -> None:
+    def __init__(self, config: Config, screen: Screen, program: Program, source: Source, consent: Consent, url: str) -> None:
         self.asking = False
         self._config = config
         self._screen = screen
         self._program = program
         self._source = source
+        self._url = url
         self._ask = consent.ask
         self._consent = replace(consent, ask=self._ask_and_tell)
         self._told = ""
@@ -177,10 +179,17 @@ class _Reload:
             migrated = await upgrade.for_development(self._config, source, self._screen, self._consent)
             changed = migrated or source.schema != self._source.schema
             self._program.swap(source)
+            made = [name for name in source.schema.collections if name not in self._source.schema.collections]
+            known = build.remarks(self._config, self._source)
             self._source = source
             if changed or self._told:
                 milliseconds = (time.monotonic() - began) * 1000
                 self._screen.done(f"{self._config.schema_file.name} is in force ({milliseconds:.0f} ms)")
+                for name in made:
+                    self._screen.note(f"  {self._url}/api/collections/{name}")
+                for text in build.remarks(self._config, source):
+                    if text not in known:
+                        self._screen.remark(text)
             self._told = ""
         except Unusable as error:
             if str(error) != self._told:

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 _READY = b"ready"
+_STOPPED = (0, -signal.SIGTERM, -signal.SIGINT)
+"""How a worker ends when it is told to; by the bare signal if it was only starting."""
 
 
 def run(config: Config, screen: Screen, *, migrate: bool, began: float) -> int:
@@ -127,24 +130,36 @@ def _parent(config: Config, sock: socket.socket, count: int, screen: Screen, fac
         theirs.close()
         workers.append(worker)
         told.append(mine)
-    waiting = set(told)
+
+    def tell() -> None:
+        if not stopping:
+            screen.started(timed(facts, began))
+
     with contextlib.closing(held):
-        while any(worker.is_alive() for worker in workers):
-            for ready in wait([*(worker.sentinel for worker in workers if worker.is_alive()), *waiting]):
-                if isinstance(ready, Connection):
-                    waiting.discard(ready)
-                    with contextlib.suppress(EOFError, OSError):
-                        ready.recv_bytes()
-                        if not waiting and not stopping:
-                            screen.started(timed(facts, began))
-            lost = [worker for worker in workers if not worker.is_alive()]
-            if lost and not stopping:
-                first = lost[0]
-                screen.failed(Refusal(f"{first.name} ended (exit code {first.exitcode}); the others are stopped"))
-                pass_on(signal.SIGTERM, None)
-                _join(workers)
-                return 1
-    return 0 if all(worker.exitcode == 0 for worker in workers) else 1
+        lost = _wait_until_one_ends(workers, told, tell)
+        if not stopping:
+            lost.join()
+            screen.failed(Refusal(f"{lost.name} ended (exit code {lost.exitcode}); the others are stopped"))
+            pass_on(signal.SIGTERM, None)
+            _join(workers)
+            return 1
+        _join(workers)
+    return 0 if all(worker.exitcode in _STOPPED for worker in workers) else 1
+
+
+def _wait_until_one_ends(workers: list[SpawnProcess], told: list[Connection], ready: Callable[[], None]) -> SpawnProcess:
+    """Wait for the first worker that ends and give it; calls `ready` once all of them serve."""
+    waiting = set(told)
+    by_sentinel: dict[object, SpawnProcess] = {worker.sentinel: worker for worker in workers}
+    while True:
+        for item in wait([*(worker.sentinel for worker in workers), *waiting]):
+            if not isinstance(item, Connection):
+                return by_sentinel[item]
+            waiting.discard(item)
+            with contextlib.suppress(EOFError, OSError):
+                item.recv_bytes()
+                if not waiting:
+                    ready()
 
 
 def _join(workers: list[SpawnProcess]) -> None:

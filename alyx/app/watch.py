@@ -50,7 +50,6 @@ async def changes(files: list[Path], folders: list[Path], since: State, stop: as
             yield_on_timeout=True,
             stop_event=stop,
             recursive=False,
-            raise_interrupt=False,
         ):
             now = look(files, folders)
             changed = {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}

@@ -58,7 +58,10 @@ def describe(error: BaseException) -> dict[str, Any]:
     if isinstance(error, Refusal):
         return {"error": error.message, "code": "FAILED", "hint": error.hint, **error.data}
     from alyx.database.migrations.errors import MigrationError
+    from alyx.database.work import DatabaseError
 
+    if isinstance(error, DatabaseError):
+        return {"error": str(error), "code": "FAILED", "hint": "`alyx doctor` tells more"}
     if isinstance(error, MigrationError):
         return {"error": error.message, "code": "FAILED", "hint": error.hint, "reasons": error.reasons}
     if isinstance(error, click.ClickException):

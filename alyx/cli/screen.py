@@ -6,7 +6,8 @@ import asyncio
 import sys
 
 from alyx import __version__
-from alyx.app.screen import Started
+from alyx.app.screen import Screen, Started
+from alyx.base import clock, json
 from alyx.cli import console, failure
 from alyx.database.migrations.results import Plan
 
@@ -90,6 +91,47 @@ class Terminal:
             raise
         finally:
             loop.remove_reader(sys.stdin.fileno())
+
+
+class JsonLines:
+    """The screen of `serve` where nobody looks: what is told becomes lines of the log, so that a collector can read them all."""
+
+    def started(self, facts: Started) -> None:
+        """One line with the facts."""
+        self._write("info", f"ready in {facts.seconds:.1f} s", url=facts.url, version=__version__, workers=facts.workers)
+
+    def remark(self, text: str) -> None:
+        """A warning."""
+        self._write("warning", text)
+
+    def done(self, text: str) -> None:
+        """Something was done."""
+        self._write("info", text)
+
+    def note(self, text: str) -> None:
+        """Something calm."""
+        self._write("debug", text)
+
+    def failed(self, error: Exception, *, still: str | None = None) -> None:
+        """An error."""
+        self._write("error", str(error))
+
+    def plan(self, plan: Plan) -> None:
+        """Nothing: what is done is told when it is done."""
+
+    async def ask(self, question: str) -> bool | None:
+        """Nobody is here."""
+        return None
+
+    def _write(self, level: str, text: str, **more: object) -> None:
+        line = json.dumps({"ts": clock.now(), "level": level, "msg": text, "logger": "alyx.app", **more})
+        sys.stderr.write(line.decode() + "\n")
+        sys.stderr.flush()
+
+
+def for_serve(*, as_json: bool) -> Screen:
+    """The screen of `serve`: a person's at a terminal or with a console log, else lines of JSON."""
+    return JsonLines() if as_json and not sys.stdout.isatty() else Terminal(interactive=False)
 
 
 def interactive() -> bool:

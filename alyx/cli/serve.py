@@ -20,10 +20,11 @@ def serve(context: click.Context, migrate: bool) -> None:
     """
     began = time.monotonic()
     from alyx.app import serve as serving
-    from alyx.cli.screen import Terminal
+    from alyx.cli import screen
 
     config = project.config()
     try:
-        context.exit(serving.run(config, Terminal(interactive=False), migrate=migrate, began=began))
+        told = screen.for_serve(as_json=config.logging(dev=False).format == "json")
+        context.exit(serving.run(config, told, migrate=migrate, began=began))
     except KeyboardInterrupt:
         context.exit(0)

@@ -97,7 +97,8 @@ def test_dev_can_write_its_changes_as_migration_files(start, alyx, edit, folder)
     dev.wait_for("is in force", after=end)
     assert len(list((folder / "migrations").glob("00[12]_*.yaml"))) == 2
     dev.stop()
-    assert alyx("migrate", "check").code == 0
+    check = alyx("migrate", "check")
+    assert check.code == 0, check.out
 
 
 def test_a_changed_port_in_alyx_yaml_moves_the_server(start, alyx, edit):

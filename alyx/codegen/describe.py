@@ -63,12 +63,10 @@ def _objects(schema: Schema, collection: Collection) -> dict[str, Object]:
     wanted = _example(field for field in collection.public if _asked(field))
     return {
         name: Object(tuple(document), about, example=example),
-        f"{name}.create": Object(tuple(_given(item, item.required) for item in collection.public), closed=True, example=wanted),
-        f"{name}.replace": Object(
-            tuple(_given(item, item.required and not item.primary) for item in collection.public), closed=True, example=wanted
-        ),
+        f"{name}.create": Object(tuple(map(_given, collection.public)), closed=True, example=wanted),
+        f"{name}.replace": Object(tuple(map(_replaced, collection.public)), closed=True, example=wanted),
         f"{name}.patch": Object(
-            tuple(_changed(item) for item in collection.public),
+            tuple(map(_changed, collection.public)),
             "Only the members to change.",
             closed=True,
             example=dict(list(wanted.items())[:1]),
@@ -95,17 +93,22 @@ def _objects(schema: Schema, collection: Collection) -> dict[str, Object]:
     }
 
 
-def _given(field: Field, always: bool) -> Member:
+def _given(field: Field) -> Member:
     """A member of a body that makes a record."""
+    about = values.describe(field, body=True, fresh=True)
+    return Member(field.name, values.taken(field), field.required, field.nullable, about, values.default(field))
+
+
+def _replaced(field: Field) -> Member:
+    """A member of a PUT, whose key stands in the path."""
     about = values.describe(field, body=True)
-    return Member(field.name, values.taken(field), always, field.nullable, about, values.default(field))
+    required = field.required and not field.primary
+    return Member(field.name, values.taken(field), required, field.nullable, about, values.default(field))
 
 
 def _changed(field: Field) -> Member:
-    """A member of a PATCH."""
-    kept = field.primary or field.on_update_now
-    about = "Kept by the server; only the stored value is taken." if kept else values.describe(field, body=True)
-    return Member(field.name, values.patched(field), False, field.nullable, about)
+    """A member of a PATCH, where absent means unchanged."""
+    return Member(field.name, values.patched(field), False, field.nullable, values.describe(field, body=True))
 
 
 def _example(fields: Iterable[Field]) -> dict[str, Any]:

@@ -94,8 +94,11 @@ def patched(field: Field) -> Shape:
     return OneOf((shape, step))
 
 
-def describe(field: Field, *, body: bool) -> str:
-    """The field's own description, then what its type does not say."""
+def describe(field: Field, *, body: bool, fresh: bool = False) -> str:
+    """The field's own description, then what its type does not say.
+
+    body: of a request, not of an answer. fresh: of a request that makes a record, where defaults matter.
+    """
     notes = [field.description] if field.description else []
     if field.reference:
         notes.append(f"References `{field.reference.collection}.{field.reference.field}`.")
@@ -109,11 +112,13 @@ def describe(field: Field, *, body: bool) -> str:
         notes.append(f"Must match the RE2 pattern `{field.pattern}`.")
     if field.richtext is not None and body:
         notes.append(f"Tags kept: {', '.join(sorted(field.richtext)) or 'none'}; others go, their text stays.")
-    if field.primary and body:
+    if field.primary and fresh:
         notes.append("Made by the server when absent." if not field.required else "Chosen by the client.")
+    elif field.primary and body:
+        notes.append("Cannot change: only the stored value is taken.")
     elif field.on_update_now:
-        notes.append("Set by the server on every change.")
-    elif field.default is model.NOW and body:
+        notes.append("Set by the server on every change." + ("" if fresh or not body else " Only the stored value is taken."))
+    elif field.default is model.NOW and fresh:
         notes.append("The time of the request when absent.")
     return " ".join(notes)
 

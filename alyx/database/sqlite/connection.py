@@ -23,7 +23,8 @@ Synchronous = Literal["full", "normal"]
 MEMORY = ":memory:"
 """A database of one connection, for tests."""
 
-CACHE_KIB = 64 * 1024
+CACHE = 64
+"""Mebibytes of pages that a connection keeps, at most."""
 WAL_KEPT = 64 * 1024 * 1024
 """Bytes that the -wal file keeps after it was restarted; a larger one is cut, so that a burst gives its space back."""
 STATEMENTS = 1000
@@ -43,7 +44,6 @@ PRAGMA recursive_triggers = ON;
 PRAGMA secure_delete = ON;
 PRAGMA mmap_size = 0;
 PRAGMA temp_store = MEMORY;
-PRAGMA cache_size = -{CACHE_KIB};
 PRAGMA journal_size_limit = {WAL_KEPT};
 """
 
@@ -80,12 +80,14 @@ def connect(
     synchronous: Synchronous = "full",
     patience: Patience | None = None,
     wait: float = 5.0,
+    cache: int = CACHE,
     vfs: str | None = None,
 ) -> apsw.Connection:
     """A ready connection to the database at `path`, which is created unless `readonly`.
 
     readonly: refuses to change anything (query_only) and needs the file to exist. patience: the busy handler, else one of
-    `wait` seconds; 0 answers busy at once, which is what the event loop needs. vfs: a virtual file system, for tests.
+    `wait` seconds; 0 answers busy at once, which is what the event loop needs. cache: mebibytes. vfs: a virtual file system, for
+    tests.
     Nothing is checkpointed by itself on it: only the engine's writer does that. Raises CannotOpen.
     """
     name = os.fspath(path)
@@ -97,6 +99,8 @@ def connect(
         raise CannotOpen(f"cannot open {name}: {error}") from error
     try:
         _prepare(connection, name, readonly, synchronous, patience or Patience(wait))
+        connection.execute(f"PRAGMA cache_size = {-1024 * cache}")
+        functions.register(connection)
     except apsw.NotADBError as error:
         connection.close(True)
         raise CannotOpen(f"{name} is not a SQLite database") from error
@@ -145,4 +149,3 @@ def _prepare(connection: apsw.Connection, name: str, readonly: bool, synchronous
         if mode != "wal" and name != MEMORY:
             raise CannotOpen(f"{name} lies on a file system that cannot hold a write-ahead log (journal mode is {mode})")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
-    functions.register(connection)

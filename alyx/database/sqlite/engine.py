@@ -17,7 +17,7 @@ import apsw
 
 from alyx.base import clock
 from alyx.database.sqlite import backup, internal, upkeep
-from alyx.database.sqlite.connection import MEMORY, CannotOpen, Patience, Synchronous, connect
+from alyx.database.sqlite.connection import CACHE, MEMORY, CannotOpen, Patience, Synchronous, connect
 from alyx.database.sqlite.reader import HEAVY, LoopReader, ReaderPool
 from alyx.database.sqlite.writer import PAGE, RESTART_PAGES, Writer
 from alyx.database.work import DatabaseError, Unavailable, Work
@@ -25,6 +25,9 @@ from alyx.database.work import DatabaseError, Unavailable, Work
 T = TypeVar("T")
 
 _log = logging.getLogger("alyx.database")
+
+_POOL_CACHE = 16
+"""Mebibytes for each reader thread: what runs there reads through tables, and four large caches would fill a small machine."""
 
 ANSWERS_KEPT = 86_400.0
 """Seconds that the answer to an Idempotency-Key is kept (contract §3)."""
@@ -89,9 +92,9 @@ class Engine:
         """Start the threads and the upkeep on the running event loop."""
         loop = asyncio.get_running_loop()
         self._writer = Writer(self._connect, loop)
-        self._loop_reader = LoopReader(self._connect_reader(0))
+        self._loop_reader = LoopReader(self._connect_reader(0, CACHE))
         self._pool = ReaderPool(
-            lambda: self._connect_reader(5.0),
+            lambda: self._connect_reader(5.0, _POOL_CACHE),
             loop,
             self.settings.statement_timeout,
             self.settings.readers,
@@ -126,8 +129,9 @@ class Engine:
     async def write(self, work: Callable[[], Work[T]]) -> T:
         """Run work in a savepoint on the writer's thread; returns when its commit is on disk.
 
-        `work` may be called more than once, so it must keep nothing outside the generator. Raises what the work raises (then
-        nothing of it stands), Overloaded or Unavailable. If the caller is cancelled, the work is made whole or not at all.
+        `work` may be called more than once, so it must keep nothing outside the generator; it must not end the transaction
+        itself, savepoints of its own are fine. Raises what the work raises (then nothing of it stands), Overloaded or Unavailable.
+        If the caller is cancelled, the work is made whole or not at all.
         """
         return await self._writer.submit(work)
 
@@ -210,5 +214,5 @@ class Engine:
         settings = self.settings
         return connect(settings.path, synchronous=settings.synchronous, patience=patience, vfs=settings.vfs)
 
-    def _connect_reader(self, wait: float) -> apsw.Connection:
-        return connect(self.settings.path, readonly=True, wait=wait, vfs=self.settings.vfs)
+    def _connect_reader(self, wait: float, cache: int) -> apsw.Connection:
+        return connect(self.settings.path, readonly=True, wait=wait, cache=cache, vfs=self.settings.vfs)

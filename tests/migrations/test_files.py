@@ -161,7 +161,7 @@ def test_a_database_that_planned_its_way_to_what_the_files_say_takes_them_as_don
 
 
 def test_a_name_that_cannot_be_a_file_name_is_refused(world: World) -> None:
-    with pytest.raises(operations.OperationError, match="cannot name a migration"):
+    with pytest.raises(MigrationError, match="cannot name a migration"):
         world.migrator.create(BOTH, "../up")
 
 
@@ -244,3 +244,21 @@ def test_two_files_of_one_number_and_names_without_number_are_faults(world: Worl
         "a migration file is called NNN_name.yaml, such as 002_add_slug.yaml",
         "001_first.yaml has the number 1, too",
     ]
+
+
+def test_a_file_of_sql_alone_runs_on_a_database_that_was_planned(world: World) -> None:
+    world.migrator.apply(BOTH)
+    world.run("INSERT INTO posts (id) VALUES ('a')")
+    world.write("001_fill.yaml", "version: 1\nname: fill\noperations:\n  - {type: sql, up: UPDATE posts SET views = 5}\n")
+    assert [file.name for file in world.migrator.apply(BOTH).files] == ["fill"]
+    assert world.run("SELECT views FROM posts") == [(5,)]
+
+
+def test_files_that_were_taken_as_done_do_not_take_sql_after_them_along(world: World) -> None:
+    world.migrator.apply(BOTH)
+    world.run("INSERT INTO posts (id) VALUES ('a')")
+    world.write("001_first.yaml", FIRST)
+    world.write("002_second.yaml", SECOND)
+    world.write("003_fill.yaml", "version: 3\nname: fill\noperations:\n  - {type: sql, up: UPDATE posts SET views = 5}\n")
+    assert [file.name for file in world.migrator.apply(BOTH).files] == ["fill"]
+    assert world.run("SELECT views FROM posts") == [(5,)]

@@ -24,6 +24,7 @@ from typing import Any
 
 from alyx.base.errors import SourceError
 from alyx.database.migrations import definitions, text
+from alyx.database.migrations.errors import MigrationError
 from alyx.schema import dump, operations, snapshot, yaml
 from alyx.schema.model import Schema
 from alyx.schema.operations import Operation, OperationError
@@ -131,10 +132,15 @@ def file_name(version: int, name: str) -> str:
     return f"{version:03d}_{name}.yaml"
 
 
-def write(folder: Path, version: int, name: str, steps: Sequence[Operation], description: str | None = None) -> Path:
-    """Write a migration file; the folder is made if it is missing. Raises OperationError for a name that cannot be one."""
+def check_name(name: str) -> None:
+    """Raise MigrationError for a name that a migration cannot have."""
     if not _NAME.fullmatch(name):
-        raise OperationError(f"`{name[:80]}` cannot name a migration: a-z, 0-9 and _ only, a letter first, at most 63")
+        raise MigrationError(f"`{name[:80]}` cannot name a migration", hint="a-z, 0-9 and _ only, a letter first, at most 63")
+
+
+def write(folder: Path, version: int, name: str, steps: Sequence[Operation], description: str | None = None) -> Path:
+    """Write a migration file; the folder is made if it is missing. Raises MigrationError for a name that cannot be one."""
+    check_name(name)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name(version, name)
     lines = [f"version: {version}", f"name: {name}"]

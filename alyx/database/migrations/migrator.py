@@ -18,6 +18,7 @@ from typing import Protocol
 import apsw
 
 from alyx.base import clock
+from alyx.base.errors import SourceError
 from alyx.database.migrations import checks, files, history, trash
 from alyx.database.migrations import drift as live
 from alyx.database.migrations.drift import Drift
@@ -182,6 +183,7 @@ class Migrator:
             difference = diff(state, schema)
             if not difference:
                 return []
+            files.check_name(name)
             written = self._write_planned(database, steps, found)
             number = max([file.version for file in found], default=0) + len(written) + 1
             return [*written, files.write(self._folder, number, name, [change.step for change in difference], description)]
@@ -353,9 +355,11 @@ class Migrator:
                 made = file.operations(state)
                 state = operations.resolve(operations.evolve_all(state, made))
                 done.append((file, state, made))
+                # The first that fits: a later file that changes nothing here may hold SQL that has to run.
                 if file in waiting and not diff(state, current):
                     upto = len(done)
-        except OperationError:
+                    break
+        except (OperationError, SourceError):
             return []
         adopted = [item for item in done[: max(upto, 0)] if item[0] in waiting]
         for file, after, made in adopted:
@@ -377,7 +381,7 @@ class Migrator:
             for step in sorted(steps, key=lambda item: (item.kind == "planned", item.version or item.id)):
                 file = by_version.get(step.version or 0)
                 state = operations.resolve(operations.evolve_all(state, file.operations(state) if file else step.operations))
-        except OperationError:
+        except (OperationError, SourceError):
             return []
         if diff(state, history.state(steps)):
             return []
@@ -459,9 +463,11 @@ def _with_hidden(state: Schema, schema: Schema | None) -> Schema:
     collections = {}
     for name, collection in state.collections.items():
         wanted = schema.collections[name].fields if name in schema.collections else {}
+        # In the schema's order, in which the triggers are written: a column that a file added stands last in the history.
+        order = [*(key for key in wanted if key in collection.fields), *(key for key in collection.fields if key not in wanted)]
         fields = {
-            key: replace(item, internal=wanted[key].internal) if key in wanted else item
-            for key, item in collection.fields.items()
+            key: replace(collection.fields[key], internal=wanted[key].internal) if key in wanted else collection.fields[key]
+            for key in order
         }
         collections[name] = replace(collection, fields=MappingProxyType(fields))
     return replace(state, collections=MappingProxyType(collections))

@@ -130,7 +130,7 @@ class Engine:
         """Run work in a savepoint on the writer's thread; returns when its commit is on disk.
 
         `work` may be called more than once, so it must keep nothing outside the generator; it must not end the transaction
-        itself, savepoints of its own are fine. Raises what the work raises (then nothing of it stands), Overloaded or Unavailable.
+        itself, savepoints of its own are fine. Raises what the work raises (nothing of it stands), Overloaded or Unavailable.
         If the caller is cancelled, the work is made whole or not at all.
         """
         return await self._writer.submit(work)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
-from alyx import config as settings
 from alyx.app import build
 from tests.asgi import Answer, Client
+from tests.hostile.driver import SECRET, program
 from tests.hostile.words import THINGS, USER
 
-SECRET = "a secret of the tests, long enough for HS256"
 ORDERS = ("count", "-ratio", "price", "title", "at", "done", "meta.a", "owner_id.name", "-count,title", "tags")
 VALUES: list[Any] = [
     *(
@@ -38,15 +36,6 @@ VALUES: list[Any] = [
     *([], [1], {}, {"a": 1}, "NaN", "1e400", "9223372036854775808", "99999999999999999.99"),
 ]
 """Things that stand in a cursor instead of what the server wrote there."""
-
-
-def program(folder: Path) -> tuple[settings.Config, build.Source]:
-    (folder / "schema.yaml").write_bytes((Path(__file__).parent / "schema.yaml").read_bytes())
-    (folder / "alyx.yaml").write_text(f"auth: {{ jwt: {{ secret: {SECRET!r} }} }}\n")
-    config = settings.load(folder / "alyx.yaml", env={})
-    source = build.read_source(config)
-    build.migrator(config).apply(source.schema, yes=True)
-    return config, source
 
 
 def forge(cursor: str, place: int, value: Any) -> str:

@@ -165,7 +165,7 @@ def _search(collection: Collection) -> tuple[Parameter, ...]:
     names = [field.name for field in collection.public if field.type in SEARCHED]
     if not names:
         return ()
-    return (Parameter("search", "query", Scalar("string", max_length=256), f"Text to find, without case, in {_names(names)}."),)
+    return (Parameter("search", "query", Scalar("string", max_length=256), f"Text to find, without regard to the case of a-z, in {_names(names)}."),)
 
 
 def _names(names: Iterable[str]) -> str:

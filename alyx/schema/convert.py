@@ -54,20 +54,22 @@ def convert(old: Field, new: Field, value: Any) -> Any:
 
     Raises Unconvertible when this value stands in the way.
     """
-    if value is None:
-        return None
+    return None if value is None else converter(old, new)(value)
+
+
+def converter(old: Field, new: Field) -> Callable[[Any], Any]:
+    """`convert` for many values that are not None: what does not depend on the value is decided once."""
     kind = fate(old, new)
-    if kind == "same":
-        return value
     if kind == "dropped":
-        return None
+        return lambda _value: None
+    if kind == "same" or (new.value_type is Type.JSON and not old.is_list):
+        return lambda value: value
     if old.is_list or new.is_list:
-        return _convert_list(old, new, value)
-    if new.value_type is Type.JSON:
-        return value
+        return lambda value: _convert_list(old, new, value)
     if old.value_type is Type.JSON:
-        return _from_json(new, value)
-    return _TARGETS[new.value_type](old, new, value)
+        return lambda value: _from_json(new, value)
+    target = _TARGETS[new.value_type]
+    return lambda value: target(old, new, value)
 
 
 def loses(old: Field, new: Field, value: Any) -> bool:
@@ -222,10 +224,13 @@ def _to_int(_old: Field, _new: Field, value: Any) -> int:
         number = Decimal(value)
     else:
         raise Unconvertible("not a whole number")
-    found = int(number.to_integral_value(ROUND_HALF_EVEN, context=_EXACT))
-    if not json.INT_MIN <= found <= json.INT_MAX:
+    return _in_range(int(number.to_integral_value(ROUND_HALF_EVEN, context=_EXACT)))
+
+
+def _in_range(number: int) -> int:
+    if not json.INT_MIN <= number <= json.INT_MAX:
         raise Unconvertible("beyond 64 bit")
-    return found
+    return number
 
 
 def _to_float(_old: Field, _new: Field, value: Any) -> float:

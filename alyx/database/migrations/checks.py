@@ -6,6 +6,7 @@ Reads only. A finding names the value and up to five keys, so that a person can 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from alyx.schema.operations import AddCollection, AddField, AddIndex, ModifyFiel
 
 SHOWN = 5
 """How many keys a finding names."""
+LISTED = 20
+"""How many different values of one kind are listed."""
 
 Kind = Literal["blocks", "loses", "breaks"]
 """blocks: the change cannot be made. loses: it can, but this value changes. breaks: the value stays, against a limit."""
@@ -214,13 +217,15 @@ def _scan(rows: _Rows, passage: Passage, label: str) -> list[Finding]:
     found: dict[tuple[Kind, str, str], tuple[int, list[str]]] = {}
     tighter = not passage.is_plain or bool(diff.tightened(passage.old, passage.new))
     judge = convert.door(passage.new) if tighter else None
+    room: Counter[Kind] = Counter()
     for key, stored in rows.select(f"{rows.keys}, {rows.values}", f"{rows.values} IS NOT NULL"):
         for kind, reason in _faults(passage, stored, judge):
             mark = (kind, _show(passage.old, stored), reason)
             count, keys = found.get(mark, (0, []))
             if len(keys) < SHOWN:
                 keys.append(str(key))
-            if mark in found or len(found) < 20:
+            room[kind] += mark not in found
+            if mark in found or room[kind] <= LISTED:
                 found[mark] = (count + 1, keys)
     return [Finding(kind, label, value, reason, count, tuple(keys)) for (kind, value, reason), (count, keys) in found.items()]
 
@@ -261,7 +266,7 @@ def _unique_index(
 
 def _duplicates(rows: _Rows, expressions: list[str], show: Any) -> Iterator[Finding]:
     listed, given = ", ".join(expressions), " AND ".join(f"{item} IS NOT NULL" for item in expressions)
-    tail = f"GROUP BY {listed} HAVING count(*) > 1 ORDER BY count(*) DESC LIMIT 20"
+    tail = f"GROUP BY {listed} HAVING count(*) > 1 ORDER BY count(*) DESC LIMIT {LISTED}"
     for count, *values in rows.select(f"count(*), {listed}", given, tail):
         equal = " AND ".join(f"{item} IS ?" for item in expressions)
         keys = rows.select(rows.keys, equal, f"ORDER BY 1 LIMIT {SHOWN}", tuple(values))
@@ -272,7 +277,7 @@ def _dangling(rows: _Rows, expression: str, target: str | None, column: str, new
     missing = f"{expression} IS NOT NULL"
     if target is not None and rows.connection.table_exists("main", target):
         missing += f" AND NOT EXISTS (SELECT 1 FROM {quoted(target)} r WHERE r.{quoted(column)} = {expression})"
-    for value, count in rows.select(f"{expression}, count(*)", missing, "GROUP BY 1 LIMIT 20"):
+    for value, count in rows.select(f"{expression}, count(*)", missing, f"GROUP BY 1 LIMIT {LISTED}"):
         keys = _shown_keys(rows, f"{expression} IS ?", (value,))
         collection = new.reference.collection if new.reference else ""
         yield Finding("blocks", label, _show(new, value), f"no record of {collection} has it", count, keys)

@@ -7,11 +7,12 @@ database is as it was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import apsw
 
 from alyx.database.migrations import checks, ddl, trash
+from alyx.database.migrations.checks import Finding
 from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.errors import MigrationError
 from alyx.database.migrations.parts import Part, gather
@@ -37,10 +38,19 @@ ENGINE = "sqlite"
 class Execution:
     """One run of operations. undo: what takes them back, None if it cannot be done. remarks: sentences for the user.
 
-    step: the number that the run will have in the history. keep: whether to keep what it takes away.
+    step: the number that the run will have in the history. keep: whether to keep what it takes away. known: what the checks
+    have found already in this transaction, by the identity of the operation; for others they run.
     """
 
-    def __init__(self, connection: apsw.Connection, step: int, now: str, *, keep: bool = True) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        step: int,
+        now: str,
+        *,
+        keep: bool = True,
+        known: Mapping[int, Sequence[Finding]] | None = None,
+    ) -> None:
         self.undo: list[Operation] | None = []
         self.remarks: list[str] = []
         self.touched: set[str] = set()
@@ -48,6 +58,7 @@ class Execution:
         self._step = step
         self._now = now
         self._keep = keep
+        self._found = dict(known or {})
         self._kept = 0
 
     def run(self, schema: Schema, steps: Iterable[Operation]) -> Schema:
@@ -74,9 +85,11 @@ class Execution:
         return schema
 
     def _check(self, part: Part) -> None:
-        found = []
+        found: list[Finding] = []
         for step in part.steps:
-            found += checks.check(self._connection, step, part.before, checks.Names(), self._now)
+            if id(step) not in self._found:
+                self._found[id(step)] = checks.check(self._connection, step, part.before, checks.Names(), self._now)
+            found += self._found[id(step)]
         reasons = [str(finding) for finding in found if finding.kind == "blocks"]
         if reasons:
             titles = "; ".join(diff.judge(step).title for step in part.steps)
@@ -103,7 +116,8 @@ class Execution:
                 self._reshape(part)
 
     def _reshape(self, part: Part) -> None:
-        reshaping = Reshaping(self._connection, part, self._now, self._next_trash if self._keep else None)
+        losing = {id(step) for step in part.steps if any(found.kind == "loses" for found in self._found[id(step)])}
+        reshaping = Reshaping(self._connection, part, self._now, self._next_trash if self._keep else None, losing)
         reshaping.run()
         for number, step in enumerate(part.steps):
             self._did(step, part.collection or "", restore=reshaping.kept.get(number))

@@ -7,7 +7,7 @@ step is one transaction, with its line in the history. It never prints, and neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -252,7 +252,8 @@ class Migrator:
             return Applied(ran, (), judged, tuple(remarks))
         if judged:
             planned = [item.change.step for item in judged]
-            remarks += self._run(database, steps, planned, _planned_name(steps, judged), schema, None)
+            known = {id(item.change.step): item.findings for item in judged}
+            remarks += self._run(database, steps, planned, _planned_name(steps, judged), schema, None, known)
         else:
             self._finish(database, schema, schema, set())
         return Applied(ran, judged, (), tuple(remarks))
@@ -265,11 +266,12 @@ class Migrator:
         name: str,
         schema: Schema,
         file: File | None,
+        known: Mapping[int, Sequence[checks.Finding]] | None = None,
     ) -> list[str]:
         """Carry operations out, write the history, put the triggers back. `schema`: what schema.yaml says, for the triggers."""
         now, number = clock.now(), history.next_id(database)
         changes.drop(database)
-        execution = Execution(database, number, now)
+        execution = Execution(database, number, now, known=known)
         state = execution.run(history.state(steps), planned)
         if file is None:
             state = schema
@@ -356,7 +358,7 @@ class Migrator:
                 state = operations.resolve(operations.evolve_all(state, made))
                 done.append((file, state, made))
                 # The first that fits: a later file that changes nothing here may hold SQL that has to run.
-                if file in waiting and not diff(state, current):
+                if not diff(state, current):
                     upto = len(done)
                     break
         except (OperationError, SourceError):

@@ -6,6 +6,7 @@ Called by `execute` for neighbouring operations on the fields and indexes of one
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection as Group
 from typing import Any
 
 import apsw
@@ -23,14 +24,20 @@ from alyx.schema.operations import AddField, DropField, ModifyField
 
 
 class Reshaping:
-    """A part that is being carried out. kept: step -> the table that keeps what the way back needs, for those that need one."""
+    """A part that is being carried out. kept: step -> the table that keeps what the way back needs, for those that need one.
 
-    def __init__(self, connection: apsw.Connection, part: Part, now: str, next_trash: Callable[[], str] | None) -> None:
+    next_trash: gives the name of such a table, None to keep nothing. losing: the identities of the operations that lose values.
+    """
+
+    def __init__(
+        self, connection: apsw.Connection, part: Part, now: str, next_trash: Callable[[], str] | None, losing: Group[int]
+    ) -> None:
         self.kept: dict[int, str] = {}
         self._connection = connection
         self._part = part
         self._now = now
         self._next_trash = next_trash
+        self._losing = losing
         self._before, self._after = part.sides
         self._functions = 0
         self._added = [step for step in part.steps if isinstance(step, AddField)]
@@ -137,7 +144,7 @@ class Reshaping:
                 self.kept[number] = self._next_trash()
                 table, key = self._before.name, self._before.key.name
                 trash.keep_column(self._connection, self.kept[number], table, key, step.field.name)
-            elif isinstance(step, ModifyField) and not self._passage(step).is_plain:
+            elif isinstance(step, ModifyField) and (id(step) in self._losing or self._passage(step).fills):
                 self._keep_losses(number, step, self._passage(step), self._next_trash)
 
     def _keep_losses(self, number: int, step: ModifyField, passage: Passage, next_trash: Callable[[], str]) -> None:

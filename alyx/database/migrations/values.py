@@ -6,7 +6,9 @@ Knows nothing of SQL; the functions made here are put on the migrator's connecti
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from alyx.base import clock, ids, json
@@ -36,15 +38,15 @@ class Passage:
     new: Field
     now: str
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether every value stays as it is stored, nulls included."""
-        return self._same_form() and not self.fills
+        return self._same_form and not self.fills
 
-    @property
+    @cached_property
     def fills(self) -> bool:
         """Whether a null, or what cannot be carried over, gets a value."""
-        return not self._takes_null(self.new) and (self._takes_null(self.old) or not self._same_form())
+        return not _takes_null(self.new) and (_takes_null(self.old) or not self._same_form)
 
     def through(self, stored: Any) -> Any:
         """A stored value of the old field as a stored value of the new one; None where there is nothing to give.
@@ -52,8 +54,8 @@ class Passage:
         Raises convert.Unconvertible when this value stands in the way.
         """
         value = stored
-        if stored is not None and not self._same_form():
-            value = tables.stored(self.new, convert.convert(self.old, self.new, loaded(self.old, stored)))
+        if stored is not None and not self._same_form:
+            value = tables.stored(self.new, self._forward(loaded(self.old, stored)))
         return self.filled() if value is None and self.fills else value
 
     def filled(self) -> Any:
@@ -64,17 +66,30 @@ class Passage:
         """Whether the way back would not give the same; a filled null is told apart."""
         if stored is None:
             return self.through(None) is not None
-        if self._same_form():
+        if self._same_form:
             return False
-        return convert.loses(self.old, self.new, loaded(self.old, stored))
+        value = loaded(self.old, stored)
+        try:
+            after = self._forward(value)
+            return after is None or not convert.same(self._back(after), value)
+        except convert.Unconvertible:
+            return True
 
-    @staticmethod
-    def _takes_null(field: Field) -> bool:
-        return field.nullable and not field.primary
-
+    @cached_property
     def _same_form(self) -> bool:
-        same_list = self.old.is_list == self.new.is_list
-        return convert.fate(self.old, self.new) == "same" and same_list
+        return convert.fate(self.old, self.new) == "same" and self.old.is_list == self.new.is_list
+
+    @cached_property
+    def _forward(self) -> Callable[[Any], Any]:
+        return convert.converter(self.old, self.new)
+
+    @cached_property
+    def _back(self) -> Callable[[Any], Any]:
+        return convert.converter(self.new, self.old)
+
+
+def _takes_null(field: Field) -> bool:
+    return field.nullable and not field.primary
 
 
 def make_key(field: Field) -> Any:

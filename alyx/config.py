@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from alyx.auth import tokens
+from alyx.base import units
 from alyx.base.errors import SourceFault
 from alyx.database.sqlite import engine
 from alyx.http import docs
@@ -29,10 +30,6 @@ FILE = "alyx.yaml"
 MIN_SECRET = 32
 """Bytes that `auth.jwt.secret` must have to sign anything in production (contract §2; RFC 7518 §3.2 for HS256)."""
 
-_DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?(?:ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"([0-9]{1,15})\s?([KMG]?)(?:i?B)?", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\$(?=\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -86,23 +83,6 @@ def _workers(value: Any) -> int:
     raise ValueError("a whole number from 1 to 256 or `auto` is needed")
 
 
-def duration(value: Any) -> float:
-    """`30s`, `15m`, `168h`, `7d`, `20ms` or `1h30m` -> seconds. Raises ValueError; a bare number has no unit and is refused."""
-    if isinstance(value, str) and _DURATION.fullmatch(value):
-        return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(value))
-    hint = f"; did you mean `{value}s`?" if isinstance(value, int) and not isinstance(value, bool) else ""
-    raise ValueError(f"a duration such as `30s`, `15m`, `168h` or `7d` is needed{hint}")
-
-
-def size(value: Any) -> int:
-    """`10MB`, `32KB`, `1GB` (powers of 1024) or a plain number -> bytes. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        return int(match[1]) << 10 * " KMG".index(match[2].upper() or " ")
-    raise ValueError("a size such as `10MB` or a number of bytes is needed")
-
-
 def _rate(value: Any) -> http_settings.Rate | None:
     if value is False:  # YAML 1.1 writers turn `off` into false
         return None
@@ -144,8 +124,8 @@ def _networks(value: Any) -> tuple[str, ...]:
 TEXT = Kind("text", _text, textual=True)
 PATH = Kind("path", _path, textual=True)
 FLAG = Kind("bool", _flag)
-DURATION = Kind("duration", duration)
-SIZE = Kind("size", size)
+DURATION = Kind("duration", units.duration)
+SIZE = Kind("size", units.size)
 RATE = Kind("rate or off", _rate)
 TEXTS = Kind("list of text", _texts, is_list=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from alyx.base import units
 from alyx.cli import console, project
 from alyx.cli.lazy import Commands
 
@@ -47,12 +48,10 @@ def token(user_id: str, role: str, email: str | None, verified: bool, claims: st
 
 
 def _seconds(ttl: str | None) -> float | None:
-    from alyx.config import duration
-
     if ttl is None:
         return None
     try:
-        return duration(ttl)
+        return units.duration(ttl)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--ttl") from error
 

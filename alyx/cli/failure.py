@@ -1,6 +1,6 @@
 """What a user sees when something fails: one message, a hint, an exit code; never a traceback unless asked for.
 
-Called by `main` for everything that a command raises.
+Called by `root` for everything that a command raises.
 """
 
 from __future__ import annotations

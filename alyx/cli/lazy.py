@@ -1,6 +1,6 @@
 """click groups whose sub-commands are imported when they are called, and the options that every command takes.
 
-Used by `main` and by the modules that hold a group of their own.
+Used by `root` and by the modules that hold a group of their own.
 """
 
 from __future__ import annotations

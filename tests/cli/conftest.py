@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from alyx.cli.main import cli
+from alyx.cli.root import cli
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PATIENCE = 20.0

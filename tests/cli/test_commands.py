@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alyx import __version__
-from alyx.cli import main
+from alyx.cli import root
 from alyx.cli.init import TEMPLATES, read_template
 
 ADA = "0192d000-0000-7000-8000-000000000001"
@@ -28,7 +28,7 @@ def test_version_is_told_for_people_and_for_scripts(alyx):
 def test_version_imports_nothing_heavy():
     probe = """
 import sys
-from alyx.cli.main import cli
+from alyx.cli.root import cli
 try:
     cli.main(["version"])
 except SystemExit:
@@ -42,7 +42,7 @@ print([name for name in heavy if name in sys.modules])
 
 def test_every_command_of_the_table_has_help_and_exits_with_0(alyx):
     assert alyx("--help").code == 0
-    for name in main.COMMANDS:
+    for name in root.COMMANDS:
         assert name in alyx("--help").out
         shown = alyx(name, "--help")
         assert shown.code == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alyx import config
+from alyx.base import units
 from alyx.base.errors import SourceError
 
 
@@ -115,14 +116,14 @@ def test_a_bad_value_is_refused_in_a_sentence(write, text, part):
     [("20ms", 0.02), ("30s", 30), ("15m", 900), ("168h", 604800), ("7d", 604800), ("1h30m", 5400), ("1.5s", 1.5)],
 )
 def test_durations(text, seconds):
-    assert config.duration(text) == pytest.approx(seconds)
+    assert units.duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     ("text", "count"), [("10MB", 10 << 20), ("32KB", 32 << 10), ("1GB", 1 << 30), ("1 MiB", 1 << 20), ("12", 12), (7, 7)]
 )
 def test_sizes(text, count):
-    assert config.size(text) == count
+    assert units.size(text) == count
 
 
 def test_every_key_can_be_set_by_the_environment_which_wins(write):

@@ -167,7 +167,10 @@ def _port(config: Config) -> Finding:
     try:
         with socket.create_connection(("127.0.0.1" if host in ("0.0.0.0", "::") else host, port), timeout=0.5):  # noqa: S104
             return Finding(
-                "port", "warn", f"something answers on {host} port {port} already", "fine if that is Alyx; else ALYX_SERVER_PORT"
+                "port",
+                "warn",
+                f"something answers on {host} port {port} already",
+                "fine if that is Alyx; else choose another with --port",
             )
     except OSError:
         return Finding("port", "ok", f"{host} port {port} is free")

@@ -63,7 +63,7 @@ def bind(config: Config) -> socket.socket:
         raise Refusal(f"server.host {host} is not an address of this machine", "use 127.0.0.1, 0.0.0.0 or ::") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            hint = "another `alyx dev`? Stop it, or choose another port: ALYX_SERVER_PORT=8091 alyx dev"
+            hint = f"another `alyx dev`? Stop it, or choose another port: --port {port + 1}"
             raise Refusal(f"port {port} on {host} is in use already", hint) from error
         if error.errno == errno.EACCES:
             raise Refusal(f"port {port} may not be used by this account", "ports from 1024 on are free for all") from error

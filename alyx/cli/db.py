@@ -116,11 +116,12 @@ def dump(target: str) -> None:
 
 
 @db.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def seed(files: tuple[Path, ...]) -> None:
     """Bring sample data in: FILES are YAML or JSON (`posts: [{...}]`) or dumps (.jsonl).
 
-    All or nothing. A row whose id is there already is left alone, so seeding twice changes nothing.
+    Without FILES it is seed.yaml beside alyx.yaml. All or nothing. A row whose id is there already is left alone, so seeding twice
+    changes nothing.
     """
     from alyx.app import build, exchange
     from alyx.base.errors import SourceError
@@ -130,6 +131,7 @@ def seed(files: tuple[Path, ...]) -> None:
     source = build.read_source(config)
     reader = exchange.SeedReader(source.schema, source.metadata)
     rows: list[Row] = []
+    files = files or (config.folder / "seed.yaml",)
     for file in files:
         rows += reader.read(file)
     if reader.faults:

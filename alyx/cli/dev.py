@@ -13,6 +13,7 @@ from alyx.cli.lazy import Command, invocation
 @click.command(cls=Command)
 @click.option("--accept-data-loss", is_flag=True, help="Apply changes that lose data without asking.")
 @click.option("--write-migrations", is_flag=True, help="Write each change as a migration file, and run that.")
+@project.listens
 @click.pass_context
 def dev(context: click.Context, accept_data_loss: bool, write_migrations: bool) -> None:
     """Serve this folder, and bring every edit into force as it is saved.

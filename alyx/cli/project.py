@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,25 @@ from alyx import config as settings
 from alyx.cli.lazy import invocation
 
 T = TypeVar("T")
+
+
+def listens(command: Callable[..., None]) -> Callable[..., None]:
+    """The options --host and --port; they win over the file by way of the environment, which workers inherit."""
+    port = click.option(
+        "--port", type=click.IntRange(0, 65535), expose_value=False, callback=_set("server.port"), help="Instead of server.port."
+    )
+    host = click.option("--host", expose_value=False, callback=_set("server.host"), help="Instead of server.host.")
+    return host(port(command))
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    variable = next(key.env for key in settings.KEYS if key.name == name)
+
+    def callback(_context: click.Context, _option: click.Parameter, value: Any) -> None:
+        if value is not None:
+            os.environ[variable] = str(value)
+
+    return callback
 
 
 def config() -> settings.Config:

@@ -12,6 +12,7 @@ from alyx.cli.lazy import Command
 
 @click.command(cls=Command)
 @click.option("--migrate", is_flag=True, help="First bring the database to schema.yaml as far as that is safe.")
+@project.listens
 @click.pass_context
 def serve(context: click.Context, migrate: bool) -> None:
     """Serve in production until SIGTERM or Ctrl-C; requests in flight are finished.

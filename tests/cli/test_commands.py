@@ -231,6 +231,12 @@ def test_seeding_twice_changes_nothing(alyx, blog):
     assert alyx("db", "seed", "seed.yaml", "--json").json == {"inserted": 0, "skipped": 5, "faults": []}
 
 
+def test_seed_without_a_file_takes_seed_yaml(alyx, blog):
+    assert alyx("db", "seed", "--json").json["inserted"] == 5
+    Path("seed.yaml").unlink()
+    assert "seed.yaml" in alyx("db", "seed").err
+
+
 def test_a_seed_with_faults_names_every_line_and_writes_nothing(alyx, blog):
     Path("bad.yaml").write_text("users:\n  - name: ''\n    email: nope\nnobody:\n  - {}\nposts: 3\n")
     result = alyx("db", "seed", "bad.yaml")

@@ -106,7 +106,7 @@ def test_a_changed_port_in_alyx_yaml_moves_the_server(start, alyx, edit):
     first, other = free_port(), free_port()
     edit("alyx.yaml", "port: 8090", f"port: {first}")
     dev = start("dev", env={"ALYX_SERVER_PORT": ""})
-    dev.wait_for("Ctrl-C stops")
+    dev.wait_for(f":{first}/docs")
     edit("alyx.yaml", f"port: {first}", f"port: {other}")
     end = dev.wait_for(f":{other}/docs")
     dev.port = other
@@ -144,7 +144,7 @@ def test_serve_refuses_without_a_secret_and_without_migration_and_then_serves(st
     serving.wait_for(READY)
     assert serving.call("/api/collections/posts")[0] == 200
     assert serving.stop() == 0
-    again = start("serve", env=env)
+    again = start("serve", "--port", str(free_port()), env=env)
     again.wait_for(READY)
     assert again.stop(signal.SIGINT) == 0
 

@@ -1,1 +1,1 @@
-"""`make bench`: Alyx beside PocketBase on the same machine, in one run, alternating; needs `wrk` (Debian's package of that name)."""
+"""`make bench`: Alyx beside PocketBase on one machine, in one run, alternating; needs `wrk` (a Debian package)."""

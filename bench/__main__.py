@@ -1,4 +1,4 @@
-"""`python -m bench [--rounds 5] [--seconds 4] [--synchronous full|normal] [--only get,list]`: alternating runs, medians, ratios."""
+"""`python -m bench [--rounds 5] [--seconds 4] [--synchronous full|normal] [--only get,list]`: alternating runs."""
 
 from __future__ import annotations
 
@@ -53,14 +53,16 @@ def measure(started: list[peers.Peer], case: load.Case, rounds: int, seconds: in
             runs[peer.name].append(load.run(peer, case, seconds, round_number + 1))
     ours, theirs = (runs[peer.name] for peer in started)
     ratio = median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
-    per_cpu = median(b.server_cpu_ms / a.server_cpu_ms for a, b in zip(ours, theirs, strict=True))
+    per_cpu = median(b.server_us / a.server_us for a, b in zip(ours, theirs, strict=True))
     print(f"\n{case.title}: {ratio:.2f}x of PocketBase's rate (floor {case.floor}x), {per_cpu:.2f}x per CPU second of the server")
     for name, each in runs.items():
+        rate, p99 = median(r.rate for r in each), median(r.p99 for r in each)
+        server, driver = median(r.server_us for r in each), median(r.load_us for r in each)
         print(
-            f"  {name:16} {median(r.rate for r in each):9.0f}/s   p99 {median(r.p99 for r in each):7.2f} ms   "
-            f"server {median(r.server_cpu_ms for r in each):6.1f} us, load {median(r.load_cpu_ms for r in each):5.1f} us a request   "
-            f"failed {sum(r.failed for r in each)}"
+            f"  {name:16} {rate:9.0f}/s   p99 {p99:7.2f} ms   CPU a request: server {server:6.1f} us, load {driver:5.1f} us",
+            end="",
         )
+        print(f"   failed {sum(r.failed for r in each)}")
     return {"ratio": ratio, "per_cpu": per_cpu, "floor": case.floor, "runs": {n: [asdict(r) for r in e] for n, e in runs.items()}}
 
 

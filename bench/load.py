@@ -28,13 +28,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """Requests a second, 99th percentile in ms, answers that were not 2xx, CPU seconds per 1000 requests of server and load."""
+    """Requests a second, 99th percentile in ms, answers that were not 2xx, CPU microseconds a request of server and load."""
 
     rate: float
     p99: float
     failed: int
-    server_cpu_ms: float
-    load_cpu_ms: float
+    server_us: float
+    load_us: float
 
 
 _HEAD = """
@@ -125,8 +125,8 @@ def run(peer: Peer, case: Case, seconds: int, seed: int) -> Run:
         rate=float(_find(r"Requests/sec:\s+([\d.]+)", said)),
         p99=_milliseconds(_find(r"99%\s+(\S+)", said)),
         failed=int(failed[1]) if failed else 0,
-        server_cpu_ms=(peer.cpu_seconds() - server_before) / max(count, 1) * 1e6,
-        load_cpu_ms=(_children_cpu() - load_before) / max(count, 1) * 1e6,
+        server_us=(peer.cpu_seconds() - server_before) / max(count, 1) * 1e6,
+        load_us=(_children_cpu() - load_before) / max(count, 1) * 1e6,
     )
 
 

@@ -7,7 +7,6 @@ signature again. Never logs a token or a part of one.
 from __future__ import annotations
 
 import hashlib
-import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from alyx.base.identity import ANONYMOUS, Identity
 ALGORITHM = "HS256"
 _REQUIRED = ["exp", "iat", "iss", "sub"]
 _KEPT = 10_000
+_LATEST = 2**53
+"""Seconds since 1970 beyond which a time is none; also refuses NaN, infinities and integers that no float can hold."""
 _LONGEST = 8_192
 """Bytes of a token that are looked at; ours have about 400."""
 
@@ -93,7 +94,7 @@ class Verifier:
         now = clock.seconds()
         for name in ("exp", "iat", "nbf"):
             moment = claims.get(name, now)
-            if isinstance(moment, bool) or not isinstance(moment, int | float) or not math.isfinite(moment):
+            if isinstance(moment, bool) or not isinstance(moment, int | float) or not abs(moment) < _LATEST:
                 raise _unauthorized()
             if name == "exp" and moment <= now:
                 raise AlyxError("TOKEN_EXPIRED", "the access token has expired", hint="sign in again or refresh it")

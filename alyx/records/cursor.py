@@ -33,6 +33,13 @@ def decode(order: str, keys: int, text: str) -> tuple[Any, ...]:
         raise invalid("cursor is not one that this server gave out") from None
     if given != order:
         raise invalid("cursor belongs to another collection or sort order", "start again without it")
-    if len(values) != keys or not all(value is None or isinstance(value, str | int | float) for value in values):
+    if len(values) != keys or not all(_is_stored(value) for value in values):
         raise invalid("cursor is not one that this server gave out")
     return tuple(values)
+
+
+def _is_stored(value: Any) -> bool:
+    """Whether a column could hold the value; a forged cursor may bring anything."""
+    if isinstance(value, int):
+        return json.INT_MIN <= value <= json.INT_MAX
+    return value is None or isinstance(value, str | float)

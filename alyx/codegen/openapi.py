@@ -7,6 +7,7 @@ fields go into JSON as they are; whoever shows them as HTML must escape them.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 from alyx.base import json
@@ -42,11 +43,12 @@ def document(schema: Schema, *, title: str = "Alyx", version: str | None = None,
 
 
 def render(api: Api) -> Json:
-    """The OpenAPI document as a value. Errors that several operations share stand once, under `components`."""
+    """The OpenAPI document as a value. What several operations share stands once, under `components`."""
     paths: dict[str, Json] = {}
     errors: dict[Answer, str] = {}
+    shared = _shared_parameters(api)
     for operation in api.operations:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, errors)
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, errors, shared)
     return {
         "openapi": "3.1.1",
         "info": {"title": api.title, "version": api.version, "description": api.description},
@@ -57,6 +59,7 @@ def render(api: Api) -> Json:
         "paths": paths,
         "components": {
             "schemas": {name: _object(value) for name, value in api.objects.items()},
+            "parameters": {name: _parameter(parameter) for parameter, name in shared.items()},
             "responses": {name: _answer(answer) for answer, name in errors.items()},
             "headers": {
                 name: {"description": text, "schema": {"type": "integer"} if name == "Retry-After" else {"type": "string"}}
@@ -74,7 +77,7 @@ def render(api: Api) -> Json:
     }
 
 
-def _operation(operation: Operation, errors: dict[Answer, str]) -> Json:
+def _operation(operation: Operation, errors: dict[Answer, str], shared: dict[Parameter, str]) -> Json:
     found: Json = {
         "operationId": operation.name,
         "tags": [operation.group],
@@ -85,10 +88,26 @@ def _operation(operation: Operation, errors: dict[Answer, str]) -> Json:
     if not operation.token:
         found["security"] = []
     if operation.parameters:
-        found["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+        found["parameters"] = [
+            {"$ref": f"#/components/parameters/{shared[parameter]}"} if parameter in shared else _parameter(parameter)
+            for parameter in operation.parameters
+        ]
     if operation.body:
         found["requestBody"] = {"required": True, "content": _content(operation.body)}
     found["responses"] = {str(answer.status): _shared(answer, errors) for answer in operation.answers}
+    return found
+
+
+def _shared_parameters(api: Api) -> dict[Parameter, str]:
+    """The parameters that stand in several operations, each with a name of its own."""
+    counted = Counter(parameter for operation in api.operations for parameter in operation.parameters)
+    names: dict[str, int] = Counter()
+    found: dict[Parameter, str] = {}
+    for parameter, times in counted.items():
+        if times > 1:
+            names[parameter.name] += 1
+            number = names[parameter.name]
+            found[parameter] = parameter.name if number == 1 else f"{parameter.name}.{number}"
     return found
 
 
@@ -113,7 +132,7 @@ def _parameter(parameter: Parameter) -> Json:
     if parameter.repeatable:
         found |= {"style": "form", "explode": True}
     if parameter.example is not None:
-        found["example"] = parameter.example
+        found["example"] = list(parameter.example) if isinstance(parameter.example, tuple) else parameter.example
     return found
 
 

@@ -121,7 +121,7 @@ def _filter(collection: Collection) -> Parameter:
         " read by the field's type; `in` takes several, separated by commas; `is_null` and `not_null` take none. Into JSON with"
         " `field.key:...`, through a relation with `field.target_field:...`.\n\n" + "\n".join(lines)
     )
-    return Parameter("filter", "query", Many(_TEXT), text, repeatable=True, example=[_filter_example(collection)])
+    return Parameter("filter", "query", Many(_TEXT), text, repeatable=True, example=(_filter_example(collection),))
 
 
 def _filter_example(collection: Collection) -> str:
@@ -165,7 +165,14 @@ def _search(collection: Collection) -> tuple[Parameter, ...]:
     names = [field.name for field in collection.public if field.type in SEARCHED]
     if not names:
         return ()
-    return (Parameter("search", "query", Scalar("string", max_length=256), f"Text to find, without regard to the case of a-z, in {_names(names)}."),)
+    return (
+        Parameter(
+            "search",
+            "query",
+            Scalar("string", max_length=256),
+            f"Text to find, without regard to the case of a-z, in {_names(names)}.",
+        ),
+    )
 
 
 def _names(names: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ nothing outside, and runs under a policy that allows no inline script. Never loo
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
@@ -52,13 +53,16 @@ def routes(schema: Schema, settings: Docs) -> list[Route]:
 
 
 def _description(schema: Schema, settings: Docs) -> Endpoint:
-    """Rendered at the first request and kept: a reload while somebody types must not pay for it."""
+    """Rendered at the first request and kept: a reload while somebody types must not pay for it.
+
+    In a thread, since hundreds of collections take most of a second.
+    """
     made: list[Endpoint] = []
 
     async def describe(request: Request) -> Response:
         if not made:
-            body, etag = openapi.document(
-                schema, title=settings.title, version=settings.version, description=settings.description
+            body, etag = await asyncio.to_thread(
+                openapi.document, schema, title=settings.title, version=settings.version, description=settings.description
             )
             made.append(_fixed(body, JSON, API_POLICY, etag.encode()))
         return await made[0](request)

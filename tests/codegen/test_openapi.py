@@ -25,7 +25,10 @@ def spec(schema: Schema) -> Json:
 
 
 def _parameters(spec: Json, path: str, method: str) -> dict[str, Json]:
-    return {item["name"]: item for item in spec["paths"][path][method].get("parameters", [])}
+    shared = spec["components"]["parameters"]
+    given = spec["paths"][path][method].get("parameters", [])
+    found = [shared[item["$ref"].rsplit("/", 1)[1]] if "$ref" in item else item for item in given]
+    return {item["name"]: item for item in found}
 
 
 def _response(spec: Json, answer: Json) -> Json:

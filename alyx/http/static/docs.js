@@ -125,8 +125,9 @@
     const inputs = [];
     const parts = [prose(operation.description)];
     if (operation.parameters) {
+      const given = operation.parameters.map((item) => item.$ref ? spec.components.parameters[item.$ref.split("/").pop()] : item);
       parts.push(element("h3", {}, "Parameters"),
-        element("table", { class: "rows" }, ...operation.parameters.map((parameter) => parameterRow(parameter, inputs))));
+        element("table", { class: "rows" }, ...given.map((parameter) => parameterRow(parameter, inputs))));
     }
     let body;
     if (operation.requestBody) {

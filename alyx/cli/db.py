@@ -34,8 +34,9 @@ _format = click.option("--format", "format_", type=click.Choice([_CSV, _LINES]),
 @click.option("--atomic", is_flag=True, help="All rows or none, in one transaction; they are held in memory.")
 @click.option("--skip-existing", is_flag=True, help="Leave out rows whose id is there already.")
 def import_(collection: str, file: str, format_: str | None, atomic: bool, skip_existing: bool) -> None:
-    """Bring the rows of FILE (CSV or JSON lines; - is standard input) into COLLECTION.
+    """Bring rows of a file into a collection.
 
+    FILE is CSV or JSON lines; - is standard input.
     Every row is checked as a create would be; ids and all other values are kept. Rows go in by the thousand, a transaction each.
     After the first fault nothing more is written, and the rest is only checked. In CSV an empty cell is null, "" is empty text.
     """
@@ -62,8 +63,9 @@ def import_(collection: str, file: str, format_: str | None, atomic: bool, skip_
 @click.argument("file", type=click.Path(allow_dash=True, dir_okay=False), default="-")
 @_format
 def export(collection: str, file: str, format_: str | None) -> None:
-    """Write the records of COLLECTION to FILE (default: standard output) as CSV or JSON lines, in the order of the key.
+    """Write a collection to a file.
 
+    FILE (default: standard output) is CSV or JSON lines, in the order of the key.
     Internal fields are part of it. What is exported can be imported again and gives the same values.
     """
     from alyx.app import build, exchange
@@ -91,9 +93,9 @@ def export(collection: str, file: str, format_: str | None) -> None:
 @db.command()
 @click.argument("target", default="-")
 def dump(target: str) -> None:
-    """Write the whole database to TARGET: a file (or -) of JSON lines, or a folder with one file for each collection.
+    """Write the whole database to a file.
 
-    A folder is what TARGET is if it exists as one or ends in /. All of it is read at one moment, so that it fits together.
+    TARGET is a file (or -) of JSON lines, or a folder with one file for each collection. A folder is what TARGET is if it exists as one or ends in /. All of it is read at one moment, so that it fits together.
     `alyx db seed` takes such a file back.
     """
     from alyx.app import build, exchange
@@ -118,10 +120,10 @@ def dump(target: str) -> None:
 @db.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def seed(files: tuple[Path, ...]) -> None:
-    """Bring sample data in: FILES are YAML or JSON (`posts: [{...}]`) or dumps (.jsonl).
+    """Bring sample data in.
 
-    Without FILES it is seed.yaml beside alyx.yaml. All or nothing. A row whose id is there already is left alone, so seeding twice
-    changes nothing.
+    FILES are YAML or JSON (`posts: [{...}]`) or dumps (.jsonl); without any it is seed.yaml beside alyx.yaml. All or nothing.
+    A row whose id is there already is left alone, so seeding twice changes nothing.
     """
     from alyx.app import build, exchange
     from alyx.base.errors import SourceError
@@ -151,7 +153,10 @@ def seed(files: tuple[Path, ...]) -> None:
 @db.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(yes: bool) -> None:
-    """Delete every record and table, then build the database anew from the migrations and schema.yaml."""
+    """Delete every record.
+
+    The database is then built anew from the migrations and schema.yaml.
+    """
     from alyx.app import build, reset
 
     config = project.config()

@@ -49,7 +49,10 @@ def plan(context: click.Context) -> None:
 @click.argument("name")
 @click.option("--description", help="A sentence that stands in the file.")
 def create(name: str, description: str | None) -> None:
-    """Write the difference between the database and schema.yaml as the next file of the migrations folder."""
+    """Write the difference as a file.
+
+    That is the difference between the database and schema.yaml; the file is the next one of the migrations folder.
+    """
     migrator, source = _begin()
     written = migrator.create(source.schema, name, description)
     if project.answer_json({"files": [str(path) for path in written]}):
@@ -67,9 +70,9 @@ def create(name: str, description: str | None) -> None:
 @click.option("--accept-data-loss", is_flag=True, help="Also make changes that lose data.")
 @click.pass_context
 def apply(context: click.Context, yes: bool, accept_data_loss: bool) -> None:
-    """Run the pending files, then what is safe in the difference to schema.yaml.
+    """Bring the database to the schema.
 
-    The difference is made as a whole or not at all: where it needs care or loses data nothing of it is done without the flag.
+    Runs the pending files, then what is safe in the difference to schema.yaml. The difference is made as a whole or not at all: where it needs care or loses data nothing of it is done without the flag.
     """
     migrator, source = _begin()
     done = migrator.apply(source.schema, yes=yes, accept_data_loss=accept_data_loss)
@@ -126,7 +129,10 @@ def status() -> None:
 @migrate.command()
 @click.argument("steps", type=click.IntRange(min=1), default=1)
 def rollback(steps: int) -> None:
-    """Undo the last STEPS steps (default 1); a step is a file or a planned migration."""
+    """Undo the last steps.
+
+    STEPS is how many (default 1); a step is a file or a planned migration.
+    """
     migrator, _ = _begin(schema=False)
     done = migrator.rollback(steps)
     if project.answer_json({"rolled_back": [asdict(step) for step in done.steps], "remarks": list(done.remarks)}):
@@ -141,7 +147,10 @@ def rollback(steps: int) -> None:
 @migrate.command()
 @click.pass_context
 def drift(context: click.Context) -> None:
-    """Tell where the live tables are not what the history says; exit code 1 if anywhere."""
+    """Compare the tables with the history.
+
+    Exit code 1 if somebody changed them by hand.
+    """
     migrator, source = _begin()
     found = migrator.drift(source.schema)
     code = 1 if found.found else 0
@@ -159,7 +168,10 @@ def drift(context: click.Context) -> None:
 @migrate.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Tell whether files, schema.yaml and database agree; exit code 1 if not."""
+    """Tell whether all of it agrees.
+
+    That is the migration files, schema.yaml and the database; exit code 1 if they do not.
+    """
     migrator, source = _begin()
     found = migrator.check(source.schema)
     code = 0 if found.ok else 1

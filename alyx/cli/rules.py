@@ -39,9 +39,9 @@ def explain(
     email: str | None,
     claims: str | None,
 ) -> None:
-    """Show which part of a rule allows or refuses OPERATION on RECORD (its id) in COLLECTION; exit code 1 if it is refused.
+    """Show which part of a rule decides.
 
-    A create needs --data and no RECORD. Rules that look into other collections are asked in the database of this folder.
+    About OPERATION on RECORD (its id) in COLLECTION; exit code 1 if it is refused. A create needs --data and no RECORD. Rules that look into other collections are asked in the database of this folder.
     """
     from alyx.app import build
 
@@ -68,9 +68,9 @@ def explain(
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_context
 def test(context: click.Context, file: Path | None) -> None:
-    """Run the cases of FILE (default: rules_tests.yaml beside the schema); exit code 1 if one fails.
+    """Run the cases of rules_tests.yaml.
 
-    A case names a collection, an operation, who asks (auth), the record (doc), records of other collections (given), and
+    FILE is another one than that beside the schema. Exit code 1 if a case fails. A case names a collection, an operation, who asks (auth), the record (doc), records of other collections (given), and
     expects allow or deny. The database is not touched.
     """
     from alyx.app import build, rule_cases

@@ -95,8 +95,9 @@ def export(collection: str, file: str, format_: str | None) -> None:
 def dump(target: str) -> None:
     """Write the whole database to a file.
 
-    TARGET is a file (or -) of JSON lines, or a folder with one file for each collection. A folder is what TARGET is if it exists as one or ends in /. All of it is read at one moment, so that it fits together.
-    `alyx db seed` takes such a file back.
+    TARGET is a file (or -) of JSON lines, or a folder with one file for each collection. A folder is what TARGET is if it
+    exists as one or ends in /. All of it is read at one moment, so that it fits together. `alyx db seed` takes such a file
+    back.
     """
     from alyx.app import build, exchange
 

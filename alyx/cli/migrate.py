@@ -72,7 +72,8 @@ def create(name: str, description: str | None) -> None:
 def apply(context: click.Context, yes: bool, accept_data_loss: bool) -> None:
     """Bring the database to the schema.
 
-    Runs the pending files, then what is safe in the difference to schema.yaml. The difference is made as a whole or not at all: where it needs care or loses data nothing of it is done without the flag.
+    Runs the pending files, then what is safe in the difference to schema.yaml. The difference is made as a whole or not at all:
+    where it needs care or loses data nothing of it is done without the flag.
     """
     migrator, source = _begin()
     done = migrator.apply(source.schema, yes=yes, accept_data_loss=accept_data_loss)

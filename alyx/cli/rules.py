@@ -41,7 +41,8 @@ def explain(
 ) -> None:
     """Show which part of a rule decides.
 
-    About OPERATION on RECORD (its id) in COLLECTION; exit code 1 if it is refused. A create needs --data and no RECORD. Rules that look into other collections are asked in the database of this folder.
+    About OPERATION on RECORD (its id) in COLLECTION; exit code 1 if it is refused. A create needs --data and no RECORD. Rules
+    that look into other collections are asked in the database of this folder.
     """
     from alyx.app import build
 
@@ -70,8 +71,8 @@ def explain(
 def test(context: click.Context, file: Path | None) -> None:
     """Run the cases of rules_tests.yaml.
 
-    FILE is another one than that beside the schema. Exit code 1 if a case fails. A case names a collection, an operation, who asks (auth), the record (doc), records of other collections (given), and
-    expects allow or deny. The database is not touched.
+    FILE is another one than that beside the schema. Exit code 1 if a case fails. A case names a collection, an operation, who
+    asks (auth), the record (doc), records of other collections (given), and expects allow or deny. The database is not touched.
     """
     from alyx.app import build, rule_cases
 

@@ -214,3 +214,52 @@ def test_of_two_processes_that_migrate_at_once_one_does_and_the_other_finds_it_d
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert sorted(process.communicate(timeout=60)[0].strip() for process in both) == ["False", "True"]
     assert len(world.migrator.status().applied) == 2
+
+
+def test_a_plan_over_waiting_files_does_not_read_what_they_will_make(world: World) -> None:
+    world.migrator.apply(schema(PLAIN))
+    rows(world, "a", "b")
+    add = "  - {type: add_field, collection: posts, field: n, definition: {type: int, default: 1}}\n"
+    change = "  - {type: modify_field, collection: posts, field: title, to: {type: text, nullable: true}}\n"
+    world.write("001_x.yaml", f"version: 1\nname: x\noperations:\n{add}{change}")
+    new = schema("title: {type: json, nullable: true}\nn: {type: int, unique: true}")
+    assert [item.blocked for item in world.migrator.plan(new).changes] == [False, False]
+    applied = world.migrator.apply(new, accept_data_loss=True)
+    assert [file.name for file in applied.files] == ["x"]
+    assert [item.blocked for item in applied.refused] == [False, True]
+
+
+def test_a_unique_index_over_values_that_the_same_difference_makes_alike_names_them(world: World) -> None:
+    world.migrator.apply(schema("n: {type: float}"))
+    world.run("INSERT INTO posts VALUES ('a', 1.2), ('b', 1.4)")
+    new = loads("""version: 1
+collections:
+  posts:
+    fields:
+      id: {type: string, primary: true}
+      n: {type: int}
+    indexes: [{name: alone, fields: [n], unique: true}]
+""")
+    picture = world.picture()
+    with pytest.raises(MigrationError) as caught:
+        world.migrator.apply(new, accept_data_loss=True)
+    assert caught.value.reasons == ["posts(n) 1: stands more than once (2 records: a, b)"]
+    assert world.picture() == picture
+
+
+def test_drift_is_told_while_schema_yaml_is_ahead_and_knows_other_collections(world: World) -> None:
+    asked: list[str] = []
+
+    def observed(_schema: object) -> object:
+        def of(name: str) -> frozenset[str]:
+            asked.append(name)
+            return frozenset({"other"})
+
+        return of
+
+    migrator = Migrator(world.path, world.folder, observed)  # type: ignore[arg-type]  # loose on purpose
+    migrator.apply(schema(PLAIN))
+    other = loads("version: 1\ncollections:\n  other:\n    fields:\n      id: {type: string, primary: true}\n")
+    asked.clear()
+    assert migrator.drift(other).found == ()
+    assert asked == []

@@ -111,6 +111,7 @@ def test_an_error_at_any_statement_leaves_the_old_schema_whole(tmp_path: Path) -
     assert world.run("SELECT id, number FROM posts ORDER BY id") == [("p", 12), ("q", 7)]
 
 
+@pytest.mark.slow
 def test_an_error_at_any_statement_of_a_rollback_leaves_the_new_schema_whole(tmp_path: Path) -> None:
     world = filled(tmp_path / "one")
     before = world.records(OLD)

@@ -51,10 +51,14 @@ class Finding:
 
 @dataclass
 class Names:
-    """How collections and fields are called in the database now, while a plan already speaks of their later names."""
+    """How collections and fields are called in the database now, while a plan already speaks of their later names.
+
+    unknown: fields that files which still wait will make or change, so that nothing can be said about their values yet.
+    """
 
     tables: dict[str, str | None] = field(default_factory=dict)
     columns: dict[tuple[str, str], str] = field(default_factory=dict)
+    unknown: set[tuple[str, str]] = field(default_factory=set)
 
     def table(self, collection: str) -> str | None:
         """The table that holds a collection now; None if there is none yet."""
@@ -118,6 +122,8 @@ def check(connection: apsw.Connection, step: Operation, before: Schema, names: N
             reason = "a table of this name stands there that Alyx did not make"
             return [Finding("blocks", made.name, None, reason, 1, ())] if stands and made.name not in names.tables else []
         case AddField() | ModifyField() | AddIndex():
+            if any((step.collection, name) in names.unknown for name in _read(step)):
+                return []
             collection = before.collections[step.collection]
             table = names.table(collection.name)
             if table is None or is_empty(connection, table):
@@ -132,6 +138,16 @@ def check(connection: apsw.Connection, step: Operation, before: Schema, names: N
             return list(_modified(_Rows(connection, table, key, column, step.restore), step, names, now))
         case _:
             return []
+
+
+def _read(step: AddField | ModifyField | AddIndex) -> tuple[str, ...]:
+    """The fields whose values a check of this step reads."""
+    match step:
+        case ModifyField(new=item):
+            return (item.name,)
+        case AddIndex(index=index):
+            return index.fields
+    return ()
 
 
 def settle(change: diff.Change, findings: list[Finding], empty: bool) -> diff.Level:

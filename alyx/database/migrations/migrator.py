@@ -31,7 +31,7 @@ from alyx.database.sqlite import changes, connection, internal
 from alyx.schema import operations
 from alyx.schema.diff import Change, diff
 from alyx.schema.model import Schema
-from alyx.schema.operations import OperationError, RenameCollection, RenameField
+from alyx.schema.operations import AddField, AddIndex, ModifyField, OperationError, RenameCollection, RenameField
 
 Observed = Callable[[Schema], Callable[[str], frozenset[str]]]
 """schema -> collection -> the columns that rules read, which the change log's images must hold."""
@@ -86,6 +86,7 @@ class Migrator:
                 for operation in file.operations(state):
                     certain = certain and not isinstance(operation, operations.Sql)
                     _note_names(names, operation)
+                    _note_unknown(names, operation)
                     state = self._evolve(file, state, operation)
             judged = tuple(self._judge(database, state, schema, names))
             remarks = list(self._problems(steps, found))
@@ -154,7 +155,7 @@ class Migrator:
         """Where the live tables are not what the history says. schema: whose rules the triggers are compared with."""
         with self._open() as database:
             state = history.state(history.read(database))
-            observed = self._observed(schema) if schema else None
+            observed = self._reads(schema, state) if schema else None
             return live.drift(database, _with_hidden(state, schema), observed)
 
     def check(self, schema: Schema) -> Check:
@@ -252,7 +253,8 @@ class Migrator:
             return Applied(ran, (), judged, tuple(remarks))
         if judged:
             planned = [item.change.step for item in judged]
-            known = {id(item.change.step): item.findings for item in judged}
+            # A unique index is judged again: an earlier change may have made values alike.
+            known = {id(item.change.step): item.findings for item in judged if not isinstance(item.change.step, AddIndex)}
             remarks += self._run(database, steps, planned, _planned_name(steps, judged), schema, None, known)
         else:
             self._finish(database, schema, schema, set())
@@ -304,13 +306,16 @@ class Migrator:
 
     def _finish(self, database: apsw.Connection, state: Schema, schema: Schema, touched: set[str]) -> None:
         """Put the triggers in place for the tables as they are now, and raise the generation of what was touched."""
+        changes.install(database, _with_hidden(state, schema), self._reads(schema, state), raised=sorted(touched))
+
+    def _reads(self, schema: Schema, state: Schema) -> Callable[[str], frozenset[str]]:
+        """What the rules of `schema` read, as far as the tables of `state` have it."""
         observed = self._observed(schema)
-        shown = _with_hidden(state, schema)
 
         def of(name: str) -> frozenset[str]:
             return observed(name) & frozenset(state.collections[name].fields) if name in schema.collections else frozenset()
 
-        changes.install(database, shown, of, raised=sorted(touched))
+        return of
 
     def _forget(self, database: apsw.Connection, steps: list[Step]) -> None:
         """Remove what was kept for too long, or belongs to no step."""
@@ -420,6 +425,18 @@ def _note_names(names: checks.Names, step: operations.Operation) -> None:
             names.rename_column(collection, old, new)
         case operations.AddCollection(collection=made):
             names.tables[made.name] = None
+        case _:
+            pass
+
+
+def _note_unknown(names: checks.Names, step: operations.Operation) -> None:
+    match step:
+        case AddField(collection=name, field=item) | ModifyField(collection=name, new=item):
+            names.unknown.add((name, item.name))
+        case RenameField(collection=name, old=old, new=new) if (name, old) in names.unknown:
+            names.unknown.add((name, new))
+        case RenameCollection(old=old, new=new):
+            names.unknown |= {(new, item) for name, item in names.unknown if name == old}
         case _:
             pass
 

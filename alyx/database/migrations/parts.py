@@ -68,9 +68,14 @@ def _moves_key(step: Operation) -> bool:
 
 
 def _touched(step: Operation) -> set[str]:
-    """The fields that a step makes, drops or changes; two such steps on one field cannot share a part."""
+    """The fields that a step makes, drops or changes, or whose values a unique index needs as they will be.
+
+    Two such steps on one field cannot share a part.
+    """
     match step:
         case AddField(field=item) | DropField(field=item) | ModifyField(new=item):
             return {item.name}
+        case AddIndex(index=index) if index.unique:
+            return set(index.fields)
         case _:
             return set()

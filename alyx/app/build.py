@@ -25,11 +25,13 @@ from alyx.http import admin, docs, health, metrics
 from alyx.http import records as record_routes
 from alyx.http.edge import Edge, Observer
 from alyx.http.routes import Routes
+from alyx.http.server import Serving
 from alyx.records.records import Records
 from alyx.rules.book import RuleBook
 from alyx.schema import load as schemas
 from alyx.schema.model import Operation, Schema
 
+_GAUGES = frozenset({"write_queue", "read_queue", "wal_bytes", "largest_group"})
 _JUDGED: tuple[Operation, ...] = ("create", "read", "update", "delete")
 
 
@@ -102,7 +104,7 @@ class Program:
     ) -> None:
         self._config = config
         self._engine = engine
-        self._metrics = metrics.Metrics([engine.counters])
+        self._metrics = metrics.Metrics([lambda: _database_numbers(engine)])
         self.health = health.Health(__version__, {"database": engine.health})
         self.edge = Edge(
             self._routes(source),
@@ -116,6 +118,15 @@ class Program:
         self._engine.forget()
         self.edge.routes = self._routes(source)
 
+    def attach(self, serving: Serving) -> None:
+        """Show the server's own numbers among the metrics; called when it runs."""
+
+        def numbers() -> dict[str, float]:
+            refused = {f"http_refused_{code.lower()}_total": float(count) for code, count in serving.refused.items()}
+            return {"http_connections": float(serving.connections), **refused}
+
+        self._metrics.sources = (*self._metrics.sources, numbers)
+
     def _routes(self, source: Source) -> Routes:
         records = record_api(self._config, source, self._engine)
         return Routes(
@@ -127,6 +138,12 @@ class Program:
                 *docs.routes(source.schema, self._config.docs()),
             ]
         )
+
+
+def _database_numbers(engine: Engine) -> dict[str, float]:
+    """The engine's figures as metrics: what only grows is a counter, which Prometheus knows by the ending of its name."""
+    found = engine.counters()
+    return {f"database_{name}" + ("" if name in _GAUGES else "_total"): float(value) for name, value in found.items()}
 
 
 def _make_folder(file: Path) -> None:

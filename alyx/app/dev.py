@@ -85,13 +85,18 @@ class _Session:
             async with build.database(config) as engine:
                 program = build.Program(config, source, engine, chosen, observers=[self._access.record], dev=True)
                 facts = serve.started(config, source, sock, workers=1, watched=self._watched())
+
+                def started(serving: server.Serving) -> None:
+                    program.attach(serving)
+                    screen.started(serve.timed(facts, began))
+
                 watching = asyncio.create_task(self._watch(program, source, seen, facts.url))
                 try:
                     await server.serve(
                         program.edge,
                         sock,
                         config.server(),
-                        started=lambda _: screen.started(serve.timed(facts, began)),
+                        started=started,
                         stop=self._stop,
                     )
                 finally:

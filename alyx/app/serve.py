@@ -93,13 +93,23 @@ def timed(facts: Started, began: float) -> Started:
 
 
 async def _serve(
-    config: Config, source: build.Source, chosen: str, sock: socket.socket, tell: Any, stop: asyncio.Event | None = None
+    config: Config,
+    source: build.Source,
+    chosen: str,
+    sock: socket.socket,
+    tell: Callable[[], None],
+    stop: asyncio.Event | None = None,
 ) -> None:
     access, lines = log.setup(config.logging(dev=False))
     try:
         async with build.database(config) as engine:
             program = build.Program(config, source, engine, chosen, observers=[access.record], dev=False)
-            await server.serve(program.edge, sock, config.server(), started=lambda serving: tell(), stop=stop)
+
+            def started(serving: server.Serving) -> None:
+                program.attach(serving)
+                tell()
+
+            await server.serve(program.edge, sock, config.server(), started=started, stop=stop)
     finally:
         lines.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import statistics
@@ -212,14 +213,15 @@ def worker_of(serving):
         return int(re.search(r'worker="(\d+)"', answer.read().decode())[1])
 
 
-def test_dev_is_serving_soon(start, alyx):
+def test_dev_is_serving_within_a_second_and_a_half_of_work(start, alyx):
+    """Measured in CPU time, since the machine may be busy with other tests: waiting is no part of a start."""
     alyx("init", "--template", "blog")
     times = []
-    for _ in range(3):
-        began = time.monotonic()
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         dev = start("dev")
         dev.wait_for(READY)
-        times.append(time.monotonic() - began)
         dev.stop()
-    # The promise is 1.5 s on a quiet machine; test runs share it with others.
-    assert statistics.median(times) < 4
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert statistics.median(times) < 1.5, times

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +76,6 @@ class World:
 def world(tmp_path: Path) -> World:
     """An empty world."""
     return World(tmp_path)
-
-
-def fresh_world() -> Iterator[World]:
-    """Worlds for property tests, which need a new one for each example."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield World(Path(folder))
 
 
 def schema(fields: str, more: str = "") -> Schema:

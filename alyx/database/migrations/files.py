@@ -154,9 +154,6 @@ def write(folder: Path, version: int, name: str, steps: Sequence[Operation], des
     return path
 
 
-# ------------------------------------------------------------------------------------------------------------------ reading
-
-
 def _version(root: Node, number: int | None, faults: Faults) -> int:
     node = root.get("version")
     if node is None:
@@ -313,9 +310,6 @@ def _sql(node: Node) -> operations.Sql:
             if isinstance(variant, dict) and part in variant:
                 texts[engine] = variant[part]
     return operations.Sql(found["up"], found["down"])
-
-
-# ------------------------------------------------------------------------------------------------------------------ writing
 
 
 def _lines(step: Operation) -> list[str]:

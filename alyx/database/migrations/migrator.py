@@ -18,8 +18,7 @@ from typing import Protocol
 import apsw
 
 from alyx.base import clock
-from alyx.base.errors import SourceError
-from alyx.database.migrations import checks, files, history, trash
+from alyx.database.migrations import checks, files, folder, history, judging, trash
 from alyx.database.migrations import drift as live
 from alyx.database.migrations.drift import Drift
 from alyx.database.migrations.errors import MigrationError
@@ -29,9 +28,9 @@ from alyx.database.migrations.history import Step
 from alyx.database.migrations.results import Applied, Check, FileState, Judged, Plan, RolledBack, Status, StepState
 from alyx.database.sqlite import changes, connection, internal
 from alyx.schema import operations
-from alyx.schema.diff import Change, diff
+from alyx.schema.diff import diff
 from alyx.schema.model import Schema
-from alyx.schema.operations import AddField, AddIndex, ModifyField, OperationError, RenameCollection, RenameField
+from alyx.schema.operations import AddIndex, OperationError
 
 Observed = Callable[[Schema], Callable[[str], frozenset[str]]]
 """schema -> collection -> the columns that rules read, which the change log's images must hold."""
@@ -79,17 +78,17 @@ class Migrator:
         found = files.read_folder(self._folder)
         with self._open() as database:
             steps = history.read(database)
-            pending = self._pending(steps, found)
+            pending = folder.pending(steps, found)
             names, state = checks.Names(), history.state(steps)
             certain = True
             for file in pending:
                 for operation in file.operations(state):
                     certain = certain and not isinstance(operation, operations.Sql)
-                    _note_names(names, operation)
-                    _note_unknown(names, operation)
-                    state = self._evolve(file, state, operation)
-            judged = tuple(self._judge(database, state, schema, names))
-            remarks = list(self._problems(steps, found))
+                    judging.note_names(names, operation)
+                    judging.note_unknown(names, operation)
+                    state = folder.evolve(file, state, operation)
+            judged = tuple(judging.judge(database, state, schema, names))
+            remarks = list(folder.problems(steps, found))
             if pending and judged and not certain:
                 remarks.append("pending files run SQL: what the rows hold is judged again when it is applied")
             return Plan(tuple(_file_state(file) for file in pending), judged, tuple(remarks))
@@ -107,10 +106,10 @@ class Migrator:
             found = files.read_folder(self._folder)
             with self._open() as database, self._transaction(database):
                 steps = history.read(database)
-                if adopted := self._adopt(database, steps, found):
+                if adopted := folder.adopt(database, steps, found):
                     remarks += adopted
                     continue
-                pending = self._pending(steps, found)
+                pending = folder.pending(steps, found)
                 if not pending:
                     return self._apply_difference(database, steps, schema, done, remarks, yes, accept_data_loss)
                 remarks += self._run_file(database, steps, pending[0], schema)
@@ -121,11 +120,11 @@ class Migrator:
         found = files.read_folder(self._folder)
         with self._open() as database:
             steps = history.read(database)
-            waiting = _waiting(steps, found)
+            waiting = folder.waiting(steps, found)
             return Status(
                 tuple(_step_state(step) for step in steps),
                 tuple(_file_state(file) for file in waiting),
-                tuple(self._problems(steps, found)),
+                tuple(folder.problems(steps, found)),
             )
 
     def rollback(self, n: int = 1) -> RolledBack:
@@ -178,14 +177,14 @@ class Migrator:
         with self._open() as database, self._transaction(database):
             steps = history.read(database)
             state = history.state(steps)
-            for file in self._pending(steps, found):
+            for file in folder.pending(steps, found):
                 for operation in file.operations(state):
-                    state = self._evolve(file, state, operation)
+                    state = folder.evolve(file, state, operation)
             difference = diff(state, schema)
             if not difference:
                 return []
             files.check_name(name)
-            written = self._write_planned(database, steps, found)
+            written = folder.write_planned(self._folder, database, steps, found)
             number = max([file.version for file in found], default=0) + len(written) + 1
             return [*written, files.write(self._folder, number, name, [change.step for change in difference], description)]
 
@@ -196,14 +195,14 @@ class Migrator:
             trash.drop(database, kept)
         return len(kept)
 
-    # ------------------------------------------------------------------------------------------------ connection and lock
-
     @contextmanager
     def _open(self) -> Iterator[apsw.Connection]:
         database = self._open_(self._path)
         try:
             internal.upgrade(database)
             yield database
+        except apsw.Error as error:
+            raise MigrationError(f"the database refuses it: {error}") from error
         finally:
             database.close(True)
 
@@ -217,13 +216,11 @@ class Migrator:
             raise MigrationError(f"another process has held the database for {self._wait:g} seconds") from None
         try:
             yield
+            database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
-        database.execute("COMMIT")
-
-    # ------------------------------------------------------------------------------------------------------------- steps
 
     def _run_file(self, database: apsw.Connection, steps: list[Step], file: File, schema: Schema) -> list[str]:
         state = history.state(steps)
@@ -247,7 +244,7 @@ class Migrator:
     ) -> Applied:
         self._forget(database, steps)
         ran = tuple(_file_state(file) for file in done)
-        judged = tuple(self._judge(database, history.state(steps), schema, checks.Names()))
+        judged = tuple(judging.judge(database, history.state(steps), schema, checks.Names()))
         allowed = {"safe", *(("needs_care",) if yes else ()), *(("needs_care", "destructive") if accept_data_loss else ())}
         if any(item.blocked or item.level not in allowed for item in judged):
             return Applied(ran, (), judged, tuple(remarks))
@@ -278,11 +275,12 @@ class Migrator:
         if file is None:
             state = schema
         undo = None if execution.undo is None else tuple(execution.undo)
-        kind, version, checksum = ("file", file.version, file.checksum) if file else ("planned", None, None)
-        history.add(
-            database,
-            Step(number, version, name, kind, checksum, tuple(planned), undo, state, now),  # type: ignore[arg-type]  # a literal
-        )
+        did = tuple(planned)
+        if file is None:
+            made = Step(number, None, name, "planned", None, did, undo, state, now)
+        else:
+            made = Step(number, file.version, name, "file", file.checksum, did, undo, state, now)
+        history.add(database, made)
         self._finish(database, state, schema, execution.touched)
         return execution.remarks
 
@@ -323,143 +321,9 @@ class Migrator:
         fresh = {step.id for step in steps if step.applied_at >= oldest}
         trash.drop(database, [found for found in trash.tables(database) if trash.step_of(found) not in fresh])
 
-    # ------------------------------------------------------------------------------------------------------------- files
-
-    def _pending(self, steps: list[Step], found: list[File]) -> list[File]:
-        """The files that wait. Raises MigrationError if one that was applied reads otherwise now."""
-        known = {file.version: file for file in found}
-        changed = [
-            f"{known[step.version].path.name} was changed after it was applied"
-            for step in steps
-            if step.version in known and step.checksum != known[step.version].checksum
-        ]
-        if changed:
-            hint = "put the file back as it was, and write a new one for what is to change"
-            raise MigrationError("applied migration files were changed", reasons=changed, hint=hint)
-        return _waiting(steps, found)
-
-    def _problems(self, steps: list[Step], found: list[File]) -> Iterator[str]:
-        known = {file.version: file for file in found}
-        applied = {step.version: step for step in steps if step.version is not None}
-        for version, step in applied.items():
-            if version not in known:
-                yield f"{files.file_name(version, step.name)} was applied, but the file is missing"
-            elif step.checksum != known[version].checksum:
-                yield f"{known[version].path.name} was changed after it was applied"
-        for file in _waiting(steps, found):
-            if applied and file.version < max(applied):
-                yield f"{file.path.name} is out of order: {max(applied):03d} was applied before it"
-
-    def _adopt(self, database: apsw.Connection, steps: list[Step], found: list[File]) -> list[str]:
-        """Note files as applied whose outcome stands already, because planned migrations brought it."""
-        waiting = _waiting(steps, found)
-        if not waiting or not any(step.kind == "planned" for step in steps):
-            return []
-        state, current, upto = operations.EMPTY, history.state(steps), -1
-        done: list[tuple[File, Schema, list[operations.Operation]]] = []
-        try:
-            for file in found:
-                made = file.operations(state)
-                state = operations.resolve(operations.evolve_all(state, made))
-                done.append((file, state, made))
-                # The first that fits: a later file that changes nothing here may hold SQL that has to run.
-                if not diff(state, current):
-                    upto = len(done)
-                    break
-        except (OperationError, SourceError):
-            return []
-        adopted = [item for item in done[: max(upto, 0)] if item[0] in waiting]
-        for file, after, made in adopted:
-            undo = _undo_of(made)
-            step = Step(
-                history.next_id(database), file.version, file.name, "file", file.checksum, tuple(made), undo, after, clock.now()
-            )
-            history.add(database, step)
-        return [f"{file.path.name}: what it says stands already; noted as applied" for file, _, _ in adopted]
-
-    def _write_planned(self, database: apsw.Connection, steps: list[Step], found: list[File]) -> list[Path]:
-        """Write the planned steps of the history as files, if the folder then leads to the same schema."""
-        planned = [step for step in steps if step.kind == "planned"]
-        if not planned or _waiting(steps, found):
-            return []
-        by_version = {file.version: file for file in found}
-        state = operations.EMPTY
-        try:
-            for step in sorted(steps, key=lambda item: (item.kind == "planned", item.version or item.id)):
-                file = by_version.get(step.version or 0)
-                state = operations.resolve(operations.evolve_all(state, file.operations(state) if file else step.operations))
-        except (OperationError, SourceError):
-            return []
-        if diff(state, history.state(steps)):
-            return []
-        written = []
-        number = max(by_version, default=0)
-        for step in planned:
-            number += 1
-            path = files.write(self._folder, number, step.name, list(step.operations), "A planned migration that was applied.")
-            history.become_file(database, step, number, files.checksum(path.read_text(encoding="utf-8")))
-            written.append(path)
-        return written
-
-    def _evolve(self, file: File, state: Schema, operation: operations.Operation) -> Schema:
-        try:
-            return operations.resolve(operations.evolve(state, operation))
-        except OperationError as error:
-            raise MigrationError(f"{file.path.name} does not fit the database: {error}") from error
-
-    def _judge(self, database: apsw.Connection, state: Schema, schema: Schema, names: checks.Names) -> Iterator[Judged]:
-        """The difference between two schemas, each change judged by the rows that stand there now."""
-        now = clock.now()
-        for change in diff(state, schema):
-            findings = checks.check(database, change.step, state, names, now)
-            yield Judged(change, checks.settle(change, findings, _is_empty(database, change, names)), tuple(findings))
-            _note_names(names, change.step)
-            state = operations.evolve(state, change.step)
-
-
-def _note_names(names: checks.Names, step: operations.Operation) -> None:
-    match step:
-        case RenameCollection(old=old, new=new):
-            names.rename_table(old, new)
-        case RenameField(collection=collection, old=old, new=new):
-            names.rename_column(collection, old, new)
-        case operations.AddCollection(collection=made):
-            names.tables[made.name] = None
-        case _:
-            pass
-
-
-def _note_unknown(names: checks.Names, step: operations.Operation) -> None:
-    match step:
-        case AddField(collection=name, field=item) | ModifyField(collection=name, new=item):
-            names.unknown.add((name, item.name))
-        case RenameField(collection=name, old=old, new=new) if (name, old) in names.unknown:
-            names.unknown.add((name, new))
-        case RenameCollection(old=old, new=new):
-            names.unknown |= {(new, item) for name, item in names.unknown if name == old}
-        case _:
-            pass
-
-
-def _is_empty(database: apsw.Connection, change: Change, names: checks.Names) -> bool:
-    collection = getattr(change.step, "collection", None)
-    return isinstance(collection, str) and checks.is_empty(database, names.table(collection))
-
 
 def _are(count: int) -> str:
     return "is only 1 step" if count == 1 else f"are only {count} steps"
-
-
-def _waiting(steps: list[Step], found: list[File]) -> list[File]:
-    applied = {step.version for step in steps}
-    return [file for file in found if file.version not in applied]
-
-
-def _undo_of(made: Sequence[operations.Operation]) -> tuple[operations.Operation, ...] | None:
-    try:
-        return tuple(operations.invert(item) for item in reversed(made))
-    except OperationError:
-        return None
 
 
 def _without_restore(step: operations.Operation, kept: list[str]) -> operations.Operation:

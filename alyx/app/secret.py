@@ -19,8 +19,8 @@ FILE = "jwt.secret"
 
 
 def file_of(config: Config) -> Path:
-    """Where the development secret lies: beside the database, which is `data/` unless configured otherwise."""
-    return config.database_path.parent / FILE
+    """Where the development secret lies: in the project's `data/`, wherever the database is (contract §2)."""
+    return config.folder / "data" / FILE
 
 
 def configured(config: Config) -> str | None:

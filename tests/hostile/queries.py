@@ -88,6 +88,16 @@ FILTERS = [
     get("filter: an overlong quote", f"{THINGS}?filter=title:eq:%c0%a7", 400, "INVALID_QUERY"),
     get("filter: a broken escape", f"{THINGS}?filter=title:eq:%zz", 200, None),
     get("filter: 50 of them", f"{THINGS}?" + "&".join(["filter=count:gte:0"] * 50), 200, None),
+    get(
+        "filter: 1,000 of them",
+        f"{THINGS}?" + "&".join(["filter=done:ne:1"] * 1000),
+        400,
+        "INVALID_QUERY",
+        more=("URI_TOO_LONG",),
+    ),
+    get("filter: 850 of them", f"{THINGS}?" + "&".join(["filter=count:gt:1"] * 850), 400, "INVALID_QUERY"),
+    get("filter: 600 into JSON", f"{THINGS}?" + "&".join(["filter=meta.a:ne:1"] * 600), 400, "INVALID_QUERY"),
+    get("filter: 600 through a relation", f"{THINGS}?" + "&".join(["filter=owner_id.name:ne:1"] * 600), 400, "INVALID_QUERY"),
     get("filter: by brackets", f"{THINGS}?filter[title]=x", 400, "INVALID_QUERY"),
 ]
 

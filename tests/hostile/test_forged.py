@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -84,6 +85,22 @@ def test_a_forged_cursor_is_a_place_in_the_order_or_refused(forged: dict[str, An
 
 def test_a_forged_cursor_that_is_refused_is_an_invalid_query(forged: dict[str, Answer]) -> None:
     assert {answer.json()["code"] for answer in forged.values() if answer.status == 400} <= {"INVALID_QUERY"}
+
+
+def test_a_client_cannot_use_up_the_keys_that_the_server_makes(tmp_path: Path) -> None:
+    """SQLite makes the next integer key from the largest one; given 2^63-1 it would never make one again."""
+    config, source = program(tmp_path)
+
+    async def ask() -> list[Answer]:
+        async with build.database(config) as engine:
+            client = Client(build.Program(config, source, engine, SECRET, observers=[], dev=False).edge)
+            path = "/api/collections/select"
+            wanted = [{"id": 2**63 - 1, "order": "x"}, {"id": 2**63 - 2, "order": "x"}, {"order": "y"}, {"order": "z"}]
+            return [await client.send("POST", path, json=body) for body in wanted]
+
+    answers = asyncio.run(ask())
+    assert [answer.status for answer in answers[2:]] == [201, 201], answers
+    assert all(answer.status in (201, 400) for answer in answers[:2]), answers
 
 
 _GOOD: dict[str, Any] = {"iss": "alyx", "sub": USER, "iat": 1_700_000_000, "exp": 4_102_444_800, "typ": "access", "role": "admin"}

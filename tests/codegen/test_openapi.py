@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from alyx.codegen import codes, describe, openapi
+from alyx.schema import load
 from alyx.schema.model import Schema
 
 Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,14 @@ def _check(spec: Json, name: str, value: object) -> None:
 def test_the_document_is_valid_openapi_3_1(spec: Json) -> None:
     assert spec["openapi"].startswith("3.1")
     OpenAPIV31SpecValidator(spec).validate()
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["schema.yaml", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "alyx" / "cli" / "templates").glob("*/schema.yaml"))],
+)
+def test_the_schemas_that_we_hand_out_are_described_validly(file: str) -> None:
+    OpenAPIV31SpecValidator(openapi.render(describe.api(load.load(ROOT / file)))).validate()
 
 
 def test_the_document_is_the_same_every_time(schema: Schema) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alyx.app import build, secret, upgrade
 from alyx.app.refusal import Refusal
@@ -116,65 +116,83 @@ async def _serve(
 
 def _parent(config: Config, sock: socket.socket, count: int, screen: Screen, facts: Started, began: float) -> int:
     """Start the workers and wait for them; gives 0 if they ended because they were told to."""
-    context = multiprocessing.get_context("spawn")
-    # Workers hold the reading end: when this process is gone, however it went, they see its end and stop.
-    alive, held = context.Pipe(duplex=False)
-    file = config.file
-    workers: list[SpawnProcess] = []
-    told: list[Connection] = []
-    stopping = False
-
-    def pass_on(number: int, _: Any) -> None:
-        nonlocal stopping
-        stopping = True
-        for worker in workers:
-            if worker.pid is not None and worker.is_alive():
-                os.kill(worker.pid, number)
-
+    workers = _Workers()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, pass_on)
-    for index in range(count):
-        mine, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=_worker, args=(file, sock, alive, theirs), name=f"alyx worker {index + 1}")
-        worker.start()
-        theirs.close()
-        workers.append(worker)
-        told.append(mine)
-
-    def tell() -> None:
-        if not stopping:
-            screen.started(timed(facts, began))
-
-    with contextlib.closing(held):
-        lost = _wait_until_one_ends(workers, told, tell)
-        if not stopping:
-            lost.join()
-            screen.failed(Refusal(f"{lost.name} ended (exit code {lost.exitcode}); the others are stopped"))
-            pass_on(signal.SIGTERM, None)
-            _join(workers)
-            return 1
-        _join(workers)
-    return 0 if all(worker.exitcode in _STOPPED for worker in workers) else 1
+        signal.signal(number, lambda *_: workers.stop())
+    workers.start(count, config.file, sock)
+    lost = workers.wait(lambda: screen.started(timed(facts, began)))
+    if lost is None:
+        return 0
+    screen.failed(Refusal(f"{lost.name} ended (exit code {lost.exitcode}); the others are stopped"))
+    workers.stop()
+    workers.join()
+    return 1
 
 
-def _wait_until_one_ends(workers: list[SpawnProcess], told: list[Connection], ready: Callable[[], None]) -> SpawnProcess:
-    """Wait for the first worker that ends and give it; calls `ready` once all of them serve."""
-    waiting = set(told)
-    by_sentinel: dict[object, SpawnProcess] = {worker.sentinel: worker for worker in workers}
-    while True:
-        for item in wait([*(worker.sentinel for worker in workers), *waiting]):
-            if not isinstance(item, Connection):
-                return by_sentinel[item]
-            waiting.discard(item)
-            with contextlib.suppress(EOFError, OSError):
-                item.recv_bytes()
-                if not waiting:
-                    ready()
+class _Workers:
+    """The processes that serve, seen from the one that started them."""
 
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        # Workers hold the reading end: when this process is gone, however it went, they see its end and stop.
+        self._alive, self._held = self._context.Pipe(duplex=False)
+        self._processes: list[SpawnProcess] = []
+        self._told: list[Connection] = []
+        self._stopping = False
 
-def _join(workers: list[SpawnProcess]) -> None:
-    for worker in workers:
-        worker.join()
+    def start(self, count: int, file: Path | None, sock: socket.socket) -> None:
+        """Start them one after another."""
+        for index in range(count):
+            mine, theirs = self._context.Pipe(duplex=False)
+            process = self._context.Process(
+                target=_worker, args=(file, sock, self._alive, theirs), name=f"alyx worker {index + 1}"
+            )
+            # What is ignored here is ignored there, until the worker listens: Ctrl-C must not kill one that is only starting.
+            former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            process.start()
+            signal.signal(signal.SIGINT, former)
+            theirs.close()
+            self._processes.append(process)
+            self._told.append(mine)
+        if self._stopping:
+            self.stop()
+
+    def stop(self) -> None:
+        """Tell them to stop gently; a second time means at once."""
+        self._stopping = True
+        for process in self._processes:
+            if process.is_alive():
+                process.terminate()
+
+    def join(self) -> None:
+        """Wait until all have ended."""
+        for process in self._processes:
+            process.join()
+
+    def wait(self, ready: Callable[[], None]) -> SpawnProcess | None:
+        """Wait until they end; gives the one that ended by itself, with the others still running, None if they were told to.
+
+        ready: called once all of them serve.
+        """
+        first = self._first_to_end(ready)
+        if not self._stopping:
+            first.join()
+            return first
+        self.join()
+        return next((process for process in self._processes if process.exitcode not in _STOPPED), None)
+
+    def _first_to_end(self, ready: Callable[[], None]) -> SpawnProcess:
+        waiting = set(self._told)
+        by_sentinel: dict[object, SpawnProcess] = {process.sentinel: process for process in self._processes}
+        while True:
+            for item in wait([*(process.sentinel for process in self._processes), *waiting]):
+                if not isinstance(item, Connection):
+                    return by_sentinel[item]
+                waiting.discard(item)
+                with contextlib.suppress(EOFError, OSError):
+                    item.recv_bytes()
+                    if not waiting and not self._stopping:
+                        ready()
 
 
 def _worker(file: Path | None, sock: socket.socket, alive: Connection, tell: Connection) -> None:

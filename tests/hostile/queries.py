@@ -103,6 +103,8 @@ FILTERS = [
 
 ORDERS = [
     *(ask(f"{name} as a field", "sort", text) for name, text in _NAMES.items() if text.strip()),
+    ask("an unknown field behind the key", "sort", "id,nope"),
+    ask("an internal field behind the key", "sort", "-id,secret"),
     ask("only a minus", "sort", "-"),
     ask("two minuses", "sort", "--title"),
     ask("only commas", "sort", ",,,"),

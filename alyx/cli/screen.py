@@ -10,6 +10,7 @@ from alyx.app.screen import Screen, Started
 from alyx.base import clock, json
 from alyx.cli import console, failure
 from alyx.database.migrations.results import Plan
+from alyx.schema.operations import AddCollection, AddField, DropCollection, DropField
 
 MARKS = {"safe": "[good]+[/]", "needs_care": "[hint]~[/]", "destructive": "[bad]-[/]"}
 WORDS = {"safe": "safe", "needs_care": "needs care", "destructive": "destructive"}
@@ -150,5 +151,24 @@ def show_plan(plan: Plan) -> None:
             console.line(f"      [calm]{console.plain(item.reason)}[/]")
         for finding in item.findings:
             console.line(f"      [hint]{console.plain(finding)}[/]")
-    for remark in plan.remarks:
-        console.line(f"  [calm]{console.plain(remark)}[/]")
+    for text in (*rename_hints(plan), *plan.remarks):
+        console.line(f"  [calm]{console.plain(text)}[/]")
+
+
+def rename_hints(plan: Plan) -> list[str]:
+    """What looks like a field or collection under another name: dropped here, added there, of the same form."""
+    steps = [item.change.step for item in plan.changes]
+    hints = []
+    for old in steps:
+        for new in steps:
+            match old, new:
+                case DropField(), AddField() if old.collection == new.collection and old.field.type is new.field.type:
+                    names = old.field.name, new.field.name
+                case DropCollection(), AddCollection() if old.collection.fields.keys() == new.collection.fields.keys():
+                    names = old.collection.name, new.collection.name
+                case _:
+                    continue
+            hints.append(
+                f"Is {names[1]} the former {names[0]}? Then write `renamed_from: {names[0]}` there, and its values stay."
+            )
+    return hints

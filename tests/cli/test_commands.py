@@ -186,6 +186,13 @@ def test_a_destructive_change_needs_its_flag(alyx, blog):
     assert alyx("migrate", "apply", "--accept-data-loss").code == 0
 
 
+def test_a_plan_that_looks_like_a_rename_says_how_to_write_one(alyx, blog):
+    change("      tags:         { type: json", "      labels:       { type: json")
+    assert "Is labels the former tags? Then write `renamed_from: tags`" in alyx("migrate", "plan").out
+    change("labels:       { type: json", "labels:       { renamed_from: tags, type: json")
+    assert alyx("migrate", "plan", "--json").json["level"] == "safe"
+
+
 def test_create_writes_the_difference_as_a_file_that_apply_runs(alyx, folder):
     alyx("init")
     created = alyx("migrate", "create", "first", "--json").json

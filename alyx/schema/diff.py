@@ -145,15 +145,28 @@ def _steps(old: Schema, new: Schema) -> Iterator[Operation]:
         yield from (AddIndex(name, index) for index in _missing(new.collections[name].indexes, state.collections[name].indexes))
 
 
-def _field_steps(old: Collection, new: Collection) -> Iterator[Operation]:
-    for name, item in old.fields.items():
-        if name not in new.fields:
-            yield DropField(new.name, item)
+def _field_steps(old: Collection, new: Collection) -> list[Operation]:
+    """Drops first, then what moves the primary key, in one go, because a table always has one; then the rest."""
+    found: list[Operation] = [DropField(new.name, item) for name, item in old.fields.items() if name not in new.fields]
     for name, item in new.fields.items():
         if name not in old.fields:
-            yield AddField(new.name, replace(item, renamed_from=None))
+            found.append(AddField(new.name, replace(item, renamed_from=None)))
         elif differs(old.fields[name], item):
-            yield ModifyField(new.name, replace(old.fields[name], renamed_from=None), replace(item, renamed_from=None))
+            found.append(ModifyField(new.name, replace(old.fields[name], renamed_from=None), replace(item, renamed_from=None)))
+    drops = [step for step in found if isinstance(step, DropField) and not moves_key(step)]
+    keys = [step for step in found if moves_key(step)]
+    return [*drops, *keys, *(step for step in found if step not in drops and step not in keys)]
+
+
+def moves_key(step: Operation) -> bool:
+    """Whether a step makes, drops or changes a primary key."""
+    match step:
+        case AddField(field=item) | DropField(field=item):
+            return item.primary
+        case ModifyField(old=old, new=new):
+            return old.primary or new.primary
+        case _:
+            return False
 
 
 def _renames(old: Mapping[str, Any], new: Mapping[str, Collection | Field]) -> list[tuple[str, str]]:

@@ -154,6 +154,8 @@ def edits(draw: st.DrawFn, old: Draft, *, renames: bool = True) -> Draft:
             _edit_field(draw, body, key, what if renames or what != "rename" else "keep")
         if draw(st.integers(0, 2)) == 0:
             body["fields"]["extra"] = draw(definitions())
+        if draw(st.integers(0, 5)) == 0:
+            body["fields"]["id"] = dict(KEYS[1] if body["fields"]["id"]["type"] == "string" else KEYS[3])
         known = {key for key, item in body["fields"].items() if _indexable(item)}
         body["indexes"] = [index for index in body["indexes"] if set(index["fields"]) <= known]
     for name in [name for name in new.collections if name != "c0"]:

@@ -262,3 +262,12 @@ def test_files_that_were_taken_as_done_do_not_take_sql_after_them_along(world: W
     world.write("003_fill.yaml", "version: 3\nname: fill\noperations:\n  - {type: sql, up: UPDATE posts SET views = 5}\n")
     assert [file.name for file in world.migrator.apply(BOTH).files] == ["fill"]
     assert world.run("SELECT views FROM posts") == [(5,)]
+
+
+def test_a_file_that_would_leave_a_table_without_a_key_is_refused(world: World) -> None:
+    world.write("001_first.yaml", FIRST)
+    world.write(
+        "002_no_key.yaml", "version: 2\nname: no_key\noperations:\n  - {type: drop_field, collection: posts, field: id}\n"
+    )
+    with pytest.raises(MigrationError, match=r"002_no_key\.yaml does not fit the database: `posts` would have no primary key"):
+        world.migrator.apply(BOTH)

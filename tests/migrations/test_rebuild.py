@@ -109,3 +109,37 @@ collections:
     assert world.migrator.drift(new).found == ()
     world.migrator.rollback()
     assert world.run("SELECT * FROM users, posts") == [(7, "p", 7)]
+
+
+def test_another_field_can_become_the_key_and_the_old_one_is_given_back(world: World) -> None:
+    text = "version: 1\ncollections:\n  posts:\n    fields:\n"
+    old = loads(
+        text
+        + "      id: {type: uuid, primary: true, default: auto}\n      slug: {type: string}\n      n: {type: int, index: true}\n"
+    )
+    new = loads(
+        text + "      id: {type: uuid}\n      slug: {type: string, primary: true}\n      n: {type: string, index: true}\n"
+    )
+    world.migrator.apply(old)
+    world.run("INSERT INTO posts VALUES ('u1', 'a', 1), ('u2', 'a', 2)")
+    (finding,) = [item for change in world.migrator.plan(new).changes for item in change.findings]
+    assert str(finding) == "posts.slug 'a': stands more than once (2 records: u1, u2)"
+    world.run("UPDATE posts SET slug = 'b' WHERE id = 'u2'")
+    assert world.migrator.apply(new, yes=True).ok
+    assert world.migrator.drift(new).found == ()
+    assert world.run("SELECT slug, id, n FROM posts ORDER BY slug") == [("a", "u1", "1"), ("b", "u2", "2")]
+    world.migrator.rollback()
+    assert world.run("SELECT id, slug, n FROM posts ORDER BY id") == [("u1", "a", 1), ("u2", "b", 2)]
+    assert world.migrator.drift(old).found == ()
+
+
+def test_dropping_the_key_for_a_new_one_makes_new_keys_and_keeps_the_rest(world: World) -> None:
+    text = "version: 1\ncollections:\n  posts:\n    fields:\n"
+    old = loads(text + "      id: {type: int, primary: true, default: auto}\n      n: {type: int}\n      gone: {type: string}\n")
+    new = loads(text + "      uid: {type: uuid, primary: true, default: auto}\n      n: {type: int}\n")
+    world.migrator.apply(old)
+    world.run("INSERT INTO posts VALUES (3, 10, 'x'), (4, 11, 'y')")
+    assert world.migrator.apply(new, accept_data_loss=True).ok
+    assert world.migrator.drift(new).found == ()
+    assert [len(key) for (key,) in world.run("SELECT uid FROM posts")] == [36, 36]
+    assert world.run("SELECT n FROM posts ORDER BY n") == [(10,), (11,)]

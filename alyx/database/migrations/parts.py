@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alyx.schema import operations
+from alyx.schema.diff import moves_key
 from alyx.schema.model import Collection, Schema
-from alyx.schema.operations import AddField, AddIndex, DropField, DropIndex, ModifyField, Operation
+from alyx.schema.operations import AddField, AddIndex, DropField, DropIndex, ModifyField, Operation, OperationError
 
 Shaping = AddField | DropField | ModifyField | AddIndex | DropIndex
 
@@ -45,7 +46,8 @@ def gather(schema: Schema, steps: Iterable[Operation]) -> list[Part]:
         after = operations.resolve(operations.evolve(schema, step))
         last = found[-1] if found else None
         names = _touched(step)
-        fits = last is not None and _moves_key(last.steps[-1]) == _moves_key(step) and not names & touched
+        # What is kept for a rollback is kept by key, so it cannot share a part with what moves the key.
+        fits = last is not None and moves_key(last.steps[-1]) == moves_key(step) and not names & touched
         if last and fits and isinstance(step, Shaping) and last.collection == step.collection:
             found[-1] = Part((*last.steps, step), last.before, after)
             touched |= names
@@ -53,18 +55,18 @@ def gather(schema: Schema, steps: Iterable[Operation]) -> list[Part]:
             found.append(Part((step,), schema, after))
             touched = names
         schema = after
+    for part in found:
+        _check_key(part)
     return found
 
 
-def _moves_key(step: Operation) -> bool:
-    """Whether a step makes, drops or changes a primary key: what is kept by key must not share a part with that."""
-    match step:
-        case AddField(field=item) | DropField(field=item):
-            return item.primary
-        case ModifyField(old=old, new=new):
-            return old.primary or new.primary
-        case _:
-            return False
+def _check_key(part: Part) -> None:
+    """Operations that move a primary key must stand together: a table has one at any time."""
+    if part.collection is not None:
+        keys = [item.name for item in part.sides[1].fields.values() if item.primary]
+        if len(keys) != 1:
+            fault = "no primary key" if not keys else f"more than one primary key ({', '.join(keys)})"
+            raise OperationError(f"`{part.collection}` would have {fault}; put the operations that move the key together")
 
 
 def _touched(step: Operation) -> set[str]:

@@ -15,7 +15,9 @@ from alyx.app.build import Source
 from alyx.app.refusal import Refusal
 from alyx.app.screen import Screen
 from alyx.config import Config
+from alyx.database.migrations import Migrator, files
 from alyx.database.migrations.results import Applied, Plan
+from alyx.schema.yaml import Node
 
 Ask = Callable[[str], Awaitable[bool | None]]
 
@@ -56,6 +58,9 @@ async def for_development(config: Config, source: Source, screen: Screen, consen
     if not plan.empty:
         screen.plan(plan)
         await _obtain(config, plan, consent)
+        dropping = await asyncio.to_thread(_dropping, migrator, plan)
+        if dropping and not consent.accept_data_loss:
+            await _consent(consent.ask, f"{', '.join(dropping)} may lose data. Run it?", "alyx migrate apply")
         if consent.write and plan.changes:
             for path in await asyncio.to_thread(migrator.create, source.schema, _file_name(plan)):
                 screen.done(f"Wrote {path.name}")
@@ -81,6 +86,20 @@ async def _obtain(config: Config, plan: Plan, consent: Consent) -> None:
         await _consent(consent.ask, "This loses data. Do it?", "alyx migrate apply --accept-data-loss")
     elif plan.level == "needs_care" and not consent.accept_data_loss:
         await _consent(consent.ask, "This needs care. Do it?", "alyx migrate apply --yes")
+
+
+def _dropping(migrator: Migrator, plan: Plan) -> list[str]:
+    """The pending files that drop something, unless nothing was ever applied: then there is nothing to lose."""
+    if not plan.pending or not migrator.status().applied:
+        return []
+    waiting = {file.path for file in plan.pending}
+    found = files.read_folder(plan.pending[0].path.parent)
+    return [file.path.name for file in found if file.path in waiting and any(_drops(node) for node in file.nodes)]
+
+
+def _drops(operation: Node) -> bool:
+    kind = operation.get("type")
+    return kind is not None and kind.value in ("drop_collection", "drop_field", "sql")
 
 
 def _file_name(plan: Plan) -> str:

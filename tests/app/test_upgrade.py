@@ -126,6 +126,22 @@ def test_changes_can_become_files_first(project, tmp_path):
     assert (tmp_path / "migrations" / "001_add_collection_things.yaml").exists()
 
 
+def test_a_file_that_drops_something_is_asked_for_but_not_where_there_is_nothing_to_lose(project, tmp_path):
+    shrunk = SCHEMA.replace("      note: { type: text, nullable: true }\n", "")
+    develop(*project(), None, write=True)
+    fill(project()[0])
+    develop(*project(shrunk), None, accept_data_loss=True, write=True)
+    assert len(list((tmp_path / "migrations").iterdir())) == 2
+    settings, source = project(shrunk)
+    build.migrator(settings).rollback()
+    ask, questions = asks(None)
+    with pytest.raises(Refusal, match="somebody's yes"):
+        develop(settings, source, ask)
+    assert questions == ["002_drop_field_things_note.yaml may lose data. Run it?"]
+    settings.database_path.unlink()
+    assert develop(settings, source, None)[0] is True
+
+
 def test_production_refuses_an_unmigrated_database_and_migrates_only_what_is_safe(project):
     settings, source = project()
     with pytest.raises(Refusal, match=r"not at schema\.yaml: add collection things"):

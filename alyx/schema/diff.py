@@ -326,6 +326,8 @@ def _summary(old: Field, new: Field) -> str:
         if before == after or _compared(old, name) == _compared(new, name):
             continue
         label = _LABELS.get(name, name)
+        if name == "reference" and old.reference and new.reference and target(old) == target(new):
+            label = f"onDelete {old.reference.on_delete} to {new.reference.on_delete}"
         if name in ("primary", "unique", "nullable", "index"):
             words.append(label if after else f"no longer {label}")
         elif name in ("type", "scale", "max_length", "min_length", "minimum", "maximum", "max_select"):

@@ -97,6 +97,13 @@ def test_an_added_field_has_its_level_and_reason(field: str, level: str, reason:
     assert change.reason.startswith(reason)
 
 
+def test_a_changed_on_delete_says_from_what_to_what() -> None:
+    new = one("a: {type: uuid, references: posts.id, onDelete: cascade}")
+    assert told(one("a: {type: uuid, references: posts.id}"), new) == [
+        ("change field posts.a: onDelete restrict to cascade", "safe")
+    ]
+
+
 def test_drops_are_destructive_and_carry_what_undoing_needs() -> None:
     (change,) = diff(one("a: {type: int, default: 4}"), one())
     assert (change.level, change.title) == ("destructive", "drop field posts.a")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -31,6 +31,7 @@ from alyx.rules.book import RuleBook
 from alyx.schema import load as schemas
 from alyx.schema.model import Operation, Schema
 
+_A_DAY = 86_400.0
 _GAUGES = frozenset({"write_queue", "read_queue", "wal_bytes", "largest_group"})
 _JUDGED: tuple[Operation, ...] = ("create", "read", "update", "delete")
 
@@ -77,11 +78,15 @@ def _observed(schema: Schema) -> Callable[[str], frozenset[str]]:
 
 
 @asynccontextmanager
-async def database(config: Config) -> AsyncIterator[Engine]:
-    """The engine, started, for as long as the block runs. Raises Refusal if the file cannot be opened."""
+async def database(config: Config, *, patient: bool = False) -> AsyncIterator[Engine]:
+    """The engine, started, for as long as the block runs. patient: for a command, whose reads may take as long as they need.
+
+    Raises Refusal if the file cannot be opened.
+    """
     _make_folder(config.database_path)
     try:
-        engine = Engine.open(config.engine())
+        settings = config.engine()
+        engine = Engine.open(replace(settings, statement_timeout=_A_DAY) if patient else settings)
     except CannotOpen as error:
         raise Refusal(str(error), "`alyx doctor` tells more") from error
     await engine.start()

@@ -50,7 +50,7 @@ def import_(collection: str, file: str, format_: str | None, atomic: bool, skip_
     async def run() -> exchange.Report:
         with _reading(file) as lines:
             rows = incoming.csv(lines) if _format_of(file, format_) == _CSV else incoming.json_lines(lines)
-            async with build.database(config) as engine:
+            async with build.database(config, patient=True) as engine:
                 return await exchange.bring_in(engine, rows, atomic=atomic, skip_existing=skip_existing)
 
     build.require_migrated(config, source)
@@ -78,7 +78,7 @@ def export(collection: str, file: str, format_: str | None) -> None:
     async def run() -> int:
         count = 0
         with _writing(file) as out:
-            async with build.database(config) as engine:
+            async with build.database(config, patient=True) as engine:
                 async for line in exchange.lines_out(engine, outgoing, _format_of(file, format_)):
                     out.write(line)
                     count += 1
@@ -106,7 +106,7 @@ def dump(target: str) -> None:
     folder = Path(target) if target.endswith("/") or Path(target).is_dir() else None
 
     async def run() -> int:
-        async with build.database(config) as engine:
+        async with build.database(config, patient=True) as engine:
             if folder is not None:
                 return await exchange.dump(engine, source.schema, source.metadata, _into_folder(folder, source.schema))
             with _writing(target) as out:
@@ -141,7 +141,7 @@ def seed(files: tuple[Path, ...]) -> None:
         raise SourceError(reader.faults)
 
     async def run() -> exchange.Report:
-        async with build.database(config) as engine:
+        async with build.database(config, patient=True) as engine:
             return await exchange.bring_in(engine, rows, atomic=True, skip_existing=True)
 
     build.require_migrated(config, source)

@@ -102,25 +102,32 @@ class SqliteForms:
     # Numbers ------------------------------------------------------------------------------------------------------------
 
     def add(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a + b` of numbers."""
         return self._arithmetic(a, "+", b)
 
     def subtract(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a - b` of numbers."""
         return self._arithmetic(a, "-", b)
 
     def multiply(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a * b`."""
         return self._arithmetic(a, "*", b)
 
     def divide(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a / b` of ints: cut toward zero, as in CEL."""
         return self._arithmetic(a, "/", b)
 
     def quotient(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a / b` of doubles."""
         return self._arithmetic(a, "/", b)
 
     def remainder(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a % b`: the sign of a, as in CEL."""
         overflow = both(a.sql == literal(-(2**63)), b.sql == literal(-1))
         return _op(a.sql, "%", b.sql), (b.sql != literal(0), sa.not_(overflow))
 
     def negate(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`-a`."""
         sql = _op(literal(0 if a.kind == "int" else 0.0), "-", a.sql)
         return sql, (sa.func.typeof(sql) == "integer",) if a.kind == "int" else ()
 
@@ -132,54 +139,70 @@ class SqliteForms:
         return sql, (sql.between(literal(-_LARGEST), literal(_LARGEST)),)
 
     def same(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """A conversion to the type that it has."""
         return a.sql, ()
 
     def truncate(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`int(double)`."""
         return sa.cast(a.sql, sa.INTEGER()), (a.sql > literal(-(2.0**63)), a.sql < literal(2.0**63))
 
     def real(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`double(int)`."""
         return sa.cast(a.sql, sa.REAL()), ()
 
     def int_text(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`string(int)`."""
         return sa.cast(a.sql, sa.TEXT()), ()
 
     # Text ---------------------------------------------------------------------------------------------------------------
 
     def concat(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a + b` of strings."""
         return _op(a.sql, "||", b.sql, sa.TEXT()), ()
 
     def length(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`size(string)`: code points, as no text holds NUL."""
         return _length(a.sql), ()
 
     octets = length
+    """`size(bytes)`."""
 
     def count(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`size(list)`."""
         return sa.func.json_array_length(a.sql, type_=sa.INTEGER()), ()
 
     def contains(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.contains(b)`."""
         return sa.func.instr(a.sql, b.sql, type_=sa.INTEGER()) > literal(0), ()
 
     def starts_with(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.startsWith(b)`; not LIKE, which ignores ASCII case."""
         return _substr(a.sql, literal(1), _length(b.sql)) == b.sql, ()
 
     def ends_with(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.endsWith(b)`."""
         tail = _substr(a.sql, _op(literal(0), "-", _length(b.sql)))
         return either(_length(b.sql) == literal(0), tail == b.sql), ()
 
     def char_at(self, a: Operand, at: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.charAt(at)`; at the size it is empty."""
         start = _op(at.sql, "+", literal(1))
         return _substr(a.sql, start, literal(1)), (at.sql.between(literal(0), _length(a.sql)),)
 
     def index_of(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.indexOf(b)`; -1 where it is not."""
         return _op(sa.func.instr(a.sql, b.sql, type_=sa.INTEGER()), "-", literal(1)), ()
 
     def lower_ascii(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.lowerAscii()`; SQLite's lower() knows ASCII only."""
         return sa.func.lower(a.sql, type_=sa.TEXT()), ()
 
     def upper_ascii(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.upperAscii()`."""
         return sa.func.upper(a.sql, type_=sa.TEXT()), ()
 
     def replace(self, a: Operand, b: Operand, c: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.replace(b, c)` of constants."""
         # Else a record could be grown beyond what SQLite holds, and the query would die of it.
         if not b.constant or c.constant is None or len(c.constant) > len(b.constant):
             raise Unsupported(
@@ -188,15 +211,18 @@ class SqliteForms:
         return sa.func.replace(a.sql, b.sql, c.sql, type_=sa.TEXT()), ()
 
     def substring(self, a: Operand, start: Operand, end: Operand | None = None) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.substring(start, end)`."""
         stop = _length(a.sql) if end is None else end.sql
         sql = _substr(a.sql, _op(start.sql, "+", literal(1)), _op(stop, "-", start.sql))
         return sql, (start.sql >= literal(0), start.sql <= stop, stop <= _length(a.sql))
 
     def trim(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`a.trim()`: Unicode's white space."""
         return sa.func.trim(a.sql, literal(functions.SPACES), type_=sa.TEXT()), ()
 
     @staticmethod
     def matches(args: list[Operand], ok: tuple[Sql, ...], start: int) -> Operand:
+        """`a.matches(pattern)` of a portable constant pattern."""
         pattern = args[1].constant
         if not isinstance(pattern, str):
             raise Unsupported("matches() needs a constant pattern here", start, "write the pattern itself")
@@ -224,12 +250,15 @@ class SqliteForms:
         return _op(stem, "||", sa.func.printf(".%06dZ", rest, type_=sa.TEXT()), sa.TEXT())
 
     def later(self, t: Operand, d: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`timestamp + duration`."""
         return self._moved(_op(self.moment(t), "+", d.sql))
 
     def later_flipped(self, d: Operand, t: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`duration + timestamp`."""
         return self.later(t, d)
 
     def earlier(self, t: Operand, d: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`timestamp - duration`."""
         return self._moved(_op(self.moment(t), "-", d.sql))
 
     @staticmethod
@@ -237,14 +266,17 @@ class SqliteForms:
         return sql, (sql.between(literal(moments.FIRST), literal(moments.LAST)),)
 
     def difference(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`timestamp - timestamp`."""
         sql = _op(self.moment(a), "-", self.moment(b))
         longest = (2**63 - 1) // 1000
         return sql, (sql.between(literal(-longest), literal(longest)),)
 
     def add_spans(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`duration + duration`."""
         return self._span(_op(a.sql, "+", b.sql))
 
     def subtract_spans(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`duration - duration`."""
         return self._span(_op(a.sql, "-", b.sql))
 
     @staticmethod
@@ -252,6 +284,7 @@ class SqliteForms:
         return sql, (sql.between(literal(-moments.LONGEST), literal(moments.LONGEST)),)
 
     def seconds_since_1970(self, t: Operand) -> tuple[Sql, tuple[Sql, ...]]:
+        """`int(timestamp)`: rounded down."""
         return _op(_op(self.moment(t), "-", _fraction(self.moment(t))), "/", literal(SECOND)), ()
 
     def part(self, name: str, args: list[Operand], ok: tuple[Sql, ...]) -> Operand:

@@ -20,7 +20,7 @@ from alyx.rules import check, given, parser, python, syntax, tree, types
 from alyx.rules.check import Scope
 from alyx.rules.given import Given, Outcome
 from alyx.rules.literals import CheckError
-from alyx.rules.sql import Lowering
+from alyx.rules.sql import LARGEST, Lowering, size, too_large
 from alyx.rules.sql_forms import Sql, Unsupported
 from alyx.schema.model import FORBIDDEN_RULE, OPERATIONS, Collection, Field, Operation, Place, RuleText, Schema
 
@@ -141,7 +141,8 @@ class Rule:
         loose = any(item.expr.type.kind == "dyn" for item in self._early)
         for kind in _KINDS if loose else _KINDS[:1]:
             outcomes: dict[str, Outcome] = {item.bind: _assumed(item, kind) for item in self._early}
-            self._lower(outcomes, _value_column)
+            if size(self._lower(outcomes, _value_column)) > LARGEST:
+                raise too_large(self.tree)
 
     def _outcomes(self, auth: Mapping[str, Any]) -> dict[str, Outcome]:
         return {item.bind: item.outcome(auth) for item in self._early}

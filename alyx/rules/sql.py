@@ -23,6 +23,10 @@ from alyx.schema.model import Field
 
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+LARGEST = 20_000
+"""How many elements the SQL of one rule may have. A test of ?: stands in it twice, a compared condition four times, and so on
+for what is inside: without a limit, 50 nodes of a client could become gigabytes of SQL."""
+_STEPS = 2_000
 _BIND = {"bool": sa.INTEGER, "int": sa.INTEGER, "uint": sa.INTEGER, "duration": sa.INTEGER, "double": sa.REAL, "bytes": sa.BLOB}
 
 
@@ -53,13 +57,17 @@ class Lowering:
         self.outcomes = outcomes
         self.sources: dict[str, Callable[[Field], Sql]] = {"doc": column}
         self.locals: dict[str, Operand | Json] = {}
+        self.steps = 0
         self.forms = SqliteForms()
         self.json = sql_json.JsonForms(self.forms)
 
     # Conditions ---------------------------------------------------------------------------------------------------------
 
     def lower(self, e: Expr, negate: bool = False, on_error: bool = False) -> Sql:
-        """See the module's docstring."""
+        """See the module's docstring. Raises Unsupported, also for what would become too large."""
+        self.steps += 1
+        if self.steps > _STEPS:
+            raise too_large(e)
         given = self.givens.get(id(e))
         if given is not None and given.condition:
             return self._given_condition(given, negate, on_error)
@@ -415,6 +423,23 @@ class Lowering:
             return self.forms.call(function.sql, args, function, e.start)
         except Unsupported as error:
             raise Unsupported(error.message, error.start or e.start, error.hint) from None
+
+
+def too_large(e: Expr) -> Unsupported:
+    """The refusal of a rule that is small as a text and huge as SQL."""
+    return Unsupported("this condition becomes too large in SQL", e.start, "nest ?: and comparisons of conditions less")
+
+
+def size(element: sa.ClauseElement) -> int:
+    """How many elements the text of a condition will have; parts that stand in it twice count twice."""
+    known: dict[int, int] = {}
+
+    def count(each: Any) -> int:
+        if id(each) not in known:
+            known[id(each)] = 1 + sum(count(child) for child in each.get_children())
+        return known[id(each)]
+
+    return count(element)
 
 
 def _never() -> Atom:

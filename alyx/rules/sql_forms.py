@@ -212,9 +212,11 @@ class SqliteForms:
 
     def substring(self, a: Operand, start: Operand, end: Operand | None = None) -> tuple[Sql, tuple[Sql, ...]]:
         """`a.substring(start, end)`."""
-        stop = _length(a.sql) if end is None else end.sql
-        sql = _substr(a.sql, _op(start.sql, "+", literal(1)), _op(stop, "-", start.sql))
-        return sql, (start.sql >= literal(0), start.sql <= stop, stop <= _length(a.sql))
+        first = _op(start.sql, "+", literal(1))
+        if end is None:
+            return _substr(a.sql, first), (start.sql.between(literal(0), _length(a.sql)),)
+        inside = start.sql >= literal(0), start.sql <= end.sql, end.sql <= _length(a.sql)
+        return _substr(a.sql, first, _op(end.sql, "-", start.sql)), inside
 
     def trim(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
         """`a.trim()`: Unicode's white space."""

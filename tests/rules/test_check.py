@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 
 from alyx.base.errors import AlyxError, SourceError
@@ -143,6 +146,25 @@ def test_what_a_client_looks_for_is_short_and_not_from_the_record() -> None:
         with pytest.raises(AlyxError, match="the text to look for"):
             book.where("posts", text)
     assert book.where("posts", "doc.title.contains(auth.email)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 14 + "doc.n == 1" + " ? doc.f > 1.0 : true)" * 14,
+        "(" * 20 + "doc.n == 1" + " ? true : false)" * 8 + ") == true" * 12,
+        "(" * 15 + "doc.n == 1 && true" + ") == (doc.n < 1)" * 8 + ")" * 7,
+        "doc.title" + ".substring(1)" * 20 + " == 'a'",
+        "doc.title.substring(size(" * 7 + "doc.title" + "), 1)" * 7 + " == 'a'",
+        "(doc.n + " * 10 + "1" + ")" * 10 + " == 1",
+        "doc.tags.all(a, " * 8 + "a == 'a'" + ")" * 8,
+    ],
+)
+def test_no_small_condition_becomes_a_huge_query(text: str) -> None:
+    started = time.process_time()
+    with contextlib.suppress(AlyxError):
+        RuleBook.load(SCHEMA, METADATA).where("posts", text)
+    assert time.process_time() - started < 1
 
 
 def test_claims_that_no_parameter_can_hold_are_an_error_and_not_a_crash() -> None:

@@ -129,6 +129,12 @@ def test_every_template_is_a_project_that_can_be_migrated_and_checked(alyx, fold
     assert "closed to all but admins" not in alyx("doctor", "--config", "app/alyx.yaml").out
 
 
+def test_the_rules_of_the_blog_pass_their_own_cases(alyx, blog):
+    result = alyx("rules", "test")
+    assert result.code == 0, result.out
+    assert "6 passed" in result.out
+
+
 def test_init_never_overwrites(alyx, folder):
     Path("README.md").write_text("mine")
     assert alyx("init").code == 0
@@ -144,7 +150,7 @@ def test_init_never_overwrites(alyx, folder):
 def test_templates_are_part_of_the_package():
     names = {path.name for path in TEMPLATES.iterdir()}
     assert names == {"basic", "blog"}
-    assert set(read_template("blog")) == {".gitignore", "README.md", "alyx.yaml", "schema.yaml", "seed.yaml"}
+    assert set(read_template("blog")) == {".gitignore", "README.md", "alyx.yaml", "rules_tests.yaml", "schema.yaml", "seed.yaml"}
 
 
 # --- migrate ------------------------------------------------------------------------------------------------------------------

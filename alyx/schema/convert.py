@@ -140,8 +140,10 @@ def _fate_of_lists(old: Field, new: Field) -> Fate:
 
 
 def _fate_between(before: Type, after: Type) -> Fate:
-    if Type.BLOB in (before, after):
-        return "checked" if before in _TEXTS or after in (Type.STRING, Type.TEXT) else "dropped"
+    if before is Type.BLOB:
+        return "widening" if after in (Type.STRING, Type.TEXT) else "dropped"
+    if after is Type.BLOB:
+        return "checked" if before in _TEXTS else "dropped"
     if after is Type.JSON:
         return "widening"
     if before is Type.JSON:

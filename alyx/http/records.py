@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from alyx.http.message import Header, Request, Response
 from alyx.http.routes import Route
 from alyx.records.answer import Answer, Call
-from alyx.records.records import Records
+from alyx.records.records import Body, Records
 
 _log = logging.getLogger("alyx.audit")
 _COLLECTION = "/api/collections/{collection}"
@@ -30,13 +30,13 @@ def routes(records: Records) -> list[Route]:
         return _response(await records.get(_call(request), collection, key, request.query))
 
     async def create(request: Request, collection: str) -> Response:
-        return _response(await records.create(_call(request), collection, await request.json_body(), request.query))
+        return _response(await records.create(_call(request), collection, request.json_body, request.query))
 
     async def delete(request: Request, collection: str, key: str) -> Response:
         return _response(await records.delete(_call(request), collection, key, request.query))
 
     async def batch(request: Request) -> Response:
-        return _response(await records.batch(_call(request), await request.json_body()))
+        return _response(await records.batch(_call(request), request.json_body, request.query))
 
     return [
         Route("GET", _COLLECTION, list_documents),
@@ -50,10 +50,10 @@ def routes(records: Records) -> list[Route]:
 
 
 def _change(
-    write: Callable[[Call, str, str, bytes, str], Awaitable[Answer]],
+    write: Callable[[Call, str, str, Body, str], Awaitable[Answer]],
 ) -> Callable[[Request, str, str], Awaitable[Response]]:
     async def change(request: Request, collection: str, key: str) -> Response:
-        return _response(await write(_call(request), collection, key, await request.json_body(), request.query))
+        return _response(await write(_call(request), collection, key, request.json_body, request.query))
 
     return change
 

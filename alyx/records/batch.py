@@ -14,6 +14,7 @@ from alyx.base.errors import AlyxError, Detail
 from alyx.database.work import Work
 from alyx.records.limits import Limits
 from alyx.records.writing import Prepared, Written
+from alyx.schema.values import refuse
 
 _METHODS = {"POST": False, "PATCH": True, "PUT": True, "DELETE": True}
 """The methods of an operation, and whether it needs an id."""
@@ -36,13 +37,11 @@ def parse(body: bytes, limits: Limits) -> list[Operation]:
     except json.InvalidJSON as error:
         raise AlyxError("INVALID_JSON", str(error)) from None
     if not isinstance(value, dict) or set(value) != {"operations"} or not isinstance(value["operations"], list):
-        raise _invalid([Detail("operations", "required", 'a batch is {"operations": [...]}')])
+        raise AlyxError("VALIDATION_ERROR", 'A batch is {"operations": [...]}.')
     listed = value["operations"]
     if not 1 <= len(listed) <= limits.batch:
-        raise _invalid([Detail("operations", "max_length", f"a batch has 1 to {limits.batch} operations")])
-    faults = [fault for position, each in enumerate(listed) for fault in _faults(position, each)]
-    if faults:
-        raise _invalid(faults)
+        raise AlyxError("VALIDATION_ERROR", f"A batch has 1 to {limits.batch} operations.")
+    refuse([fault for position, each in enumerate(listed) for fault in _faults(position, each)])
     return [Operation(each["method"], each["collection"], _key(each.get("id")), each.get("data")) for each in listed]
 
 
@@ -73,10 +72,6 @@ def _faults(position: int, each: Any) -> list[Detail]:
 
 def _is_key(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
-
-
-def _invalid(faults: list[Detail]) -> AlyxError:
-    return AlyxError("VALIDATION_ERROR", "the batch has faults", details=faults)
 
 
 def run(prepare: Sequence[Callable[[], Prepared]]) -> Work[list[Written]]:

@@ -17,6 +17,7 @@ from alyx.rules import explain as rules
 from alyx.rules.book import CollectionRules, Rule
 from alyx.rules.explain import Step
 from alyx.schema.model import Operation
+from alyx.schema.values import refuse
 
 _AUTH = ("id", "email", "role", "verified", "claims")
 _MEMBERS = ("collection", "operation", "auth", "id", "data", "request")
@@ -44,21 +45,20 @@ def parse(body: bytes) -> Asked:
     except json.InvalidJSON as error:
         raise AlyxError("INVALID_JSON", str(error)) from None
     if not isinstance(value, dict):
-        raise _invalid([Detail("", "invalid_type", "a question is an object")])
+        raise AlyxError("VALIDATION_ERROR", "The question must be an object.")
     faults = [Detail(name, "unknown_field", f"known: {', '.join(_MEMBERS)}") for name in value if name not in _MEMBERS]
     operation = value.get("operation")
     if operation not in ("create", "read", "update", "delete"):
         faults.append(Detail("operation", "enum", "operation is create, read, update or delete"))
     if not isinstance(value.get("collection"), str):
         faults.append(Detail("collection", "required", "name the collection"))
-    if operation != "create" and not isinstance(value.get("id"), str | int):
+    if operation in ("read", "update", "delete") and not isinstance(value.get("id"), str | int):
         faults.append(Detail("id", "required", f"{operation} is about a stored record: name its id"))
     if operation in ("create", "update") and not isinstance(value.get("data"), dict):
         faults.append(Detail("data", "required", f"{operation} brings data"))
     auth, request = value.get("auth") or {}, value.get("request") or {}
     faults += _unknown("auth", auth, _AUTH) + _unknown("request", request, ("method", "ip", "time", "body"))
-    if faults:
-        raise _invalid(faults)
+    refuse(faults)
     key = value.get("id")
     return Asked(value["collection"], value["operation"], auth, None if key is None else str(key), value.get("data"), request)
 
@@ -67,10 +67,6 @@ def _unknown(name: str, value: Any, known: tuple[str, ...]) -> list[Detail]:
     if not isinstance(value, dict):
         return [Detail(name, "invalid_type", f"{name} is an object")]
     return [Detail(f"{name}.{each}", "unknown_field", f"known: {', '.join(known)}") for each in value if each not in known]
-
-
-def _invalid(faults: list[Detail]) -> AlyxError:
-    return AlyxError("VALIDATION_ERROR", "the question has faults", details=faults)
 
 
 @dataclass(frozen=True)

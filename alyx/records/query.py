@@ -27,6 +27,8 @@ _TEXTS = SEARCHED | {Type.ID, Type.UUID, Type.SELECT}
 _JSON_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REVERSE = re.compile(r"([a-z][a-z0-9_]*)\(([a-z][a-z0-9_]*)\)")
 _MOST_OFFSET = 2**53
+_MOST_FILTERS = 50
+_MOST_KEYS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ def _collect(query: str, known: tuple[str, ...]) -> tuple[dict[str, str], list[s
             raise invalid(f"unknown parameter {_quote(name)}", f"known: {', '.join(known)}" if known else None)
         if name == "filter":
             filters.append(text)
+            if len(filters) > _MOST_FILTERS:
+                raise invalid(f"more than {_MOST_FILTERS} filters", "use in for a list of values")
         elif name in single:
             raise invalid(f"parameter {name} stands twice")
         else:
@@ -315,10 +319,11 @@ def _sort(schema: Schema, collection: Collection, text: str) -> tuple[SortKey, .
         if any(subject.text == key.operand.text for key in keys):
             raise invalid(f"sort: {subject.text} stands twice")
         keys.append(SortKey(subject, descending))
-        if subject.field.primary and subject.through is None:
-            return tuple(keys)
-        if len(keys) > 8:
-            raise invalid("sort: more than 8 keys")
+        if len(keys) > _MOST_KEYS:
+            raise invalid(f"sort: more than {_MOST_KEYS} keys")
+    for position, key in enumerate(keys):
+        if key.operand.field.primary and key.operand.through is None:
+            return tuple(keys[: position + 1])  # nothing is left to order behind the key
     last = keys[-1].descending if keys else False
     return (*keys, SortKey(Operand(collection.key.name, collection.key), last))
 
@@ -330,6 +335,8 @@ def parse_expand(schema: Schema, collection: Collection, text: str | None) -> tu
     """`author_id,comments(post_id).author_id` -> the tree of relations to follow, at most EXPAND_DEPTH deep."""
     if not text:
         return ()
+    if "expand" in collection.fields:
+        raise invalid(f"expand: {collection.name} has a field of that name, where the result would stand")
     paths = [part.strip().split(".") for part in text.split(",")]
     if any(len(path) > EXPAND_DEPTH for path in paths):
         raise invalid(f"expand goes deeper than {EXPAND_DEPTH} levels")

@@ -5,10 +5,10 @@ Called by `http`; calls down into rules and database. Knows nothing of sockets, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -31,6 +31,8 @@ from alyx.schema.model import Collection, Schema
 from alyx.schema.values import Validator
 
 T = TypeVar("T")
+Body: TypeAlias = Callable[[], Awaitable[bytes]]
+"""Gives the body of a request; asked only once the collection is there and open, so that these come first (contract §3)."""
 _PREPARED_KEPT = 2_000
 _LONGEST_KEPT = 512
 
@@ -105,11 +107,12 @@ class Records:
 
     # --- writes ---------------------------------------------------------------------------------------------------------------
 
-    async def create(self, call: Call, name: str, body: bytes, text: str = "") -> Answer:
+    async def create(self, call: Call, name: str, read_body: Body, text: str = "") -> Answer:
         """`POST /{c}`: one document, or a list of them, all or none."""
         target = self._target(call, name)
         target.access.require(self._book.of(name).create, name)
         query.parse_flags(text, ())
+        body = await read_body()
         given = self._validators[name].create_many(body, self._limits.create_many)
         path = f"/api/collections/{name}"
         if isinstance(given, dict):
@@ -118,25 +121,27 @@ class Records:
         several = [writing.prepare_create(self._target(call, name), each) for each in given]
         return await self._write(call, path, body, lambda: _answer_many(several))
 
-    async def update(self, call: Call, name: str, key_text: str, body: bytes, text: str = "") -> Answer:
+    async def update(self, call: Call, name: str, key_text: str, read_body: Body, text: str = "") -> Answer:
         """`PATCH /{c}/{id}`: change some fields."""
         target = self._target(call, name)
         self._require_open(target, "update")
         query.parse_flags(text, ())
+        body = await read_body()
         patch = self._validators[name].patch(body)
         prepared = writing.prepare_update(target, _key(target.collection, key_text), patch, call.if_match)
-        return await self._write_one(call, name, key_text, body, prepared)
+        return await self._write_one(call, f"/api/collections/{name}", f"{key_text}?{text}", body, prepared)
 
-    async def replace(self, call: Call, name: str, key_text: str, body: bytes, text: str = "") -> Answer:
+    async def replace(self, call: Call, name: str, key_text: str, read_body: Body, text: str = "") -> Answer:
         """`PUT /{c}/{id}`: replace a document; with `?upsert=true` create a missing one."""
         target = self._target(call, name)
         upsert = query.parse_flags(text, ("upsert",)).get("upsert", False)
         if not upsert:
             self._require_open(target, "update")
+        body = await read_body()
         given = self._validators[name].replace(body)
         key = _key(target.collection, key_text)
         prepared = writing.prepare_replace(target, key, given, call.if_match, upsert=upsert)
-        return await self._write_one(call, name, key_text, body, prepared)
+        return await self._write_one(call, f"/api/collections/{name}", f"{key_text}?{text}", body, prepared)
 
     async def delete(self, call: Call, name: str, key_text: str, text: str = "") -> Answer:
         """`DELETE /{c}/{id}`."""
@@ -144,10 +149,12 @@ class Records:
         self._require_open(target, "delete")
         query.parse_flags(text, ())
         prepared = writing.prepare_delete(target, _key(target.collection, key_text), call.if_match)
-        return await self._write_one(call, name, key_text, b"", prepared)
+        return await self._write_one(call, f"/api/collections/{name}", key_text, b"", prepared)
 
-    async def batch(self, call: Call, body: bytes) -> Answer:
+    async def batch(self, call: Call, read_body: Body, text: str = "") -> Answer:
         """`POST /api/batch`: all or none."""
+        query.parse_flags(text, ())
+        body = await read_body()
         operations = batches.parse(body, self._limits)
         prepare: Sequence[Callable[[], Prepared]] = [partial(self._prepare, call, each) for each in operations]
         return await self._write(call, "/api/batch", body, lambda: _answer_batch(prepare))
@@ -226,9 +233,8 @@ class Records:
             self._prepared[collection.name, text] = prepared
         return prepared
 
-    async def _write_one(self, call: Call, name: str, key_text: str, body: bytes, prepared: Prepared) -> Answer:
-        base = f"/api/collections/{name}"
-        return await self._write(call, f"{base}/{key_text}", body, lambda: _answer_one(base, prepared))
+    async def _write_one(self, call: Call, base: str, rest: str, body: bytes, prepared: Prepared) -> Answer:
+        return await self._write(call, f"{base}/{rest}", body, lambda: _answer_one(base, prepared))
 
     async def _write(self, call: Call, path: str, body: bytes, work: Callable[[], Work[Answer]]) -> Answer:
         """Hand the work to the writer, once per Idempotency-Key if there is one."""
@@ -236,7 +242,7 @@ class Records:
             return await self._database.write(work)
         idempotency.check_key(call.idempotency_key)
         scope = idempotency.scope_of(call.identity, call.ip)
-        fingerprint = idempotency.fingerprint_of(call.method, path, call.if_match, body)
+        fingerprint = idempotency.fingerprint_of(call.method, path, call.if_match, str(call.as_admin), body)
         outcome = await self._database.write(partial(idempotency.once, scope, call.idempotency_key, fingerprint, work))
         if isinstance(outcome, AlyxError):
             raise outcome

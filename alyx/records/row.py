@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import Any
 
 from alyx.base import clock, ids, json
-from alyx.base.errors import AlyxError, Detail
+from alyx.base.errors import Detail
 from alyx.database import tables
 from alyx.schema import model
 from alyx.schema.model import Collection, Field, Type
-from alyx.schema.values import Increment
+from alyx.schema.values import Increment, refuse
 
 
 class Writable:
@@ -52,7 +52,7 @@ class Writable:
                 changed[name] = _increment(field, stored[name], value.amount, faults)
             else:
                 changed[name] = value
-        _refuse(faults)
+        refuse(faults)
         return self._touched(changed)
 
     def replace(self, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Writable:
             for name in (self.key.name, *self._on_update)
             if name in given and given[name] != stored[name]
         ]
-        _refuse(faults)
+        refuse(faults)
         fresh = self.complete(given)
         kept = (name for name in self._kept if name not in given)
         fresh |= {name: stored[name] for name in kept}
@@ -125,11 +125,6 @@ def _needs_conversion(field: Field) -> bool:
 def _is_kept(field: Field) -> bool:
     """Whether a PUT that leaves the field out keeps its value: the server set it, or clients may not."""
     return field.internal or field.default is model.NOW
-
-
-def _refuse(faults: list[Detail]) -> None:
-    if faults:
-        raise AlyxError("VALIDATION_ERROR", "the document has faults", details=faults)
 
 
 def _increment(field: Field, stored: Any, amount: int | float | str, faults: list[Detail]) -> Any:

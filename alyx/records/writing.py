@@ -20,6 +20,7 @@ from alyx.records.reading import etag, not_found
 from alyx.records.row import Writable
 from alyx.rules.book import Rule
 from alyx.schema.model import Collection, Field
+from alyx.schema.values import refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,7 @@ def prepare_replace(target: Target, key: Any, given: Mapping[str, Any], if_match
     """
     name = target.collection.key.name
     if given.get(name, key) != key:
-        raise AlyxError(
-            "VALIDATION_ERROR", "the document has faults", details=[Detail(name, "read_only", "differs from the URL")]
-        )
+        refuse([Detail(name, "read_only", "differs from the URL")])
     target.access.body = given
     if not upsert:
         return lambda: _update(target, key, if_match, lambda doc: target.writable.replace(doc, given))

@@ -8,7 +8,7 @@ all faults. The second path alone decides what is right, and the first never acc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 import msgspec
@@ -16,13 +16,16 @@ import msgspec
 from alyx.base import json
 from alyx.base.errors import AlyxError, Detail
 from alyx.base.json import INT_MAX, INT_MIN, InvalidJSON
-from alyx.schema.model import Collection, Field, Type
+from alyx.schema.model import AUTO, SEARCHED, Collection, Field, Type
 from alyx.schema.readers import Refused, finisher, limits, reader
 from alyx.schema.readers import from_text as from_text
 from alyx.schema.yaml import nearest
 
 MAX_FAULTS = 1_000
 """Faults that are collected of one body; the edge shows fewer."""
+
+GREATEST_COUNTED = 2**53 - 1
+"""The greatest integer key that a client may choose where the database counts on from it; JavaScript holds no greater one."""
 
 _COUNTABLE = frozenset({Type.INT, Type.FLOAT, Type.DECIMAL})
 
@@ -39,7 +42,7 @@ class Validator:
 
     def __init__(self, collection: Collection, *, max_depth: int = 32) -> None:
         """max_depth: the deepest nesting of a body, its outermost object or list included."""
-        fields = collection.public
+        fields = tuple(_bounded_key(field) for field in collection.public)
         required = [field.name for field in fields if field.required]
         self._max_depth = max_depth
         self._shape = _Shape(fields)
@@ -161,7 +164,7 @@ class _Shape:
         """Check one parsed record; raises AlyxError with all its faults."""
         faults: list[Detail] = []
         record = self._check(value, required, "", increments, faults)
-        _refuse(faults)
+        refuse(faults)
         return record
 
     def records(self, values: list[Any], required: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -172,7 +175,7 @@ class _Shape:
             records.append(self._check(value, required, f"{number}.", False, faults))
             if len(faults) >= MAX_FAULTS:
                 break
-        _refuse(faults)
+        refuse(faults)
         return records
 
     def _check(
@@ -227,7 +230,8 @@ def _shown(name: Any) -> str:
     return str(name)[:100].encode("utf-8", "replace").decode()
 
 
-def _refuse(faults: list[Detail]) -> None:
+def refuse(faults: list[Detail]) -> None:
+    """Raise AlyxError VALIDATION_ERROR if there are any faults."""
     if faults:
         count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
         raise AlyxError("VALIDATION_ERROR", f"The body has {count}.", details=faults[:MAX_FAULTS])
@@ -259,6 +263,20 @@ def _quotes(value: Any, depth: int) -> int:
                     below.append(child)
         level = below
     return count
+
+
+def _bounded_key(field: Field) -> Field:
+    """A key that clients may choose, within what the server and its URLs can live with.
+
+    A chosen key of 2^63-1 would leave a counted key none to go on with; and no URL names an empty text.
+    """
+    if not field.primary:
+        return field
+    if field.default is AUTO and field.value_type is Type.INT and field.maximum is None:
+        return replace(field, maximum=GREATEST_COUNTED)
+    if field.value_type in SEARCHED and not field.min_length:
+        return replace(field, min_length=1)
+    return field
 
 
 def _fast_type(field: Field) -> Any:

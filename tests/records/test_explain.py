@@ -93,4 +93,4 @@ def test_every_fault_of_a_question_is_named(api: Backend) -> None:
     answer = api.call("POST", "/api/admin/rules/explain", {"operation": "x", "auth": {"y": 1}, "z": 1}, absolute=True, **ADMIN)
     fields = {detail["field"] for detail in answer.json()["details"]}
     assert answer.status == 400
-    assert fields == {"z", "operation", "collection", "id", "auth.y"}
+    assert fields == {"z", "operation", "collection", "auth.y"}

@@ -188,6 +188,8 @@ KEYS: tuple[Key, ...] = (
     Key("logging.format", _choice("console", "json")),
     Key("docs.enabled", FLAG, True),
     Key("docs.title", TEXT),
+    Key("docs.version", TEXT),
+    Key("docs.description", TEXT),
     Key("metrics.enabled", FLAG, True),
     Key("metrics.token", TEXT),
     Key("mail.host", TEXT, None, later=True),
@@ -315,7 +317,12 @@ class Config:
 
     def docs(self) -> docs.Docs:
         """For the description of the API."""
-        return docs.Docs(enabled=self.values["docs.enabled"], title=self.values["docs.title"] or "Alyx")
+        return docs.Docs(
+            enabled=self.values["docs.enabled"],
+            title=self.values["docs.title"] or "Alyx",
+            version=self.values["docs.version"] or None,
+            description=self.values["docs.description"] or "",
+        )
 
     @property
     def later(self) -> list[str]:

@@ -272,14 +272,15 @@ def test_no_acknowledged_write_is_lost_by_kill_9_and_the_log_agrees_with_the_tab
     added: set[str] = set()
     changed: set[str] = set()
     for life in range(25):
-        process = subprocess.Popen([sys.executable, "-c", _KILLED, str(path), str(life)], stdout=subprocess.PIPE)
+        # Unbuffered: what a buffer had read ahead would come after what os.read takes below, and tear a line.
+        process = subprocess.Popen([sys.executable, "-c", _KILLED, str(path), str(life)], stdout=subprocess.PIPE, bufsize=0)
         assert process.stdout is not None
         text = process.stdout.readline()  # it writes; the kill comes a random number of bytes later
         text += os.read(process.stdout.fileno(), source.randint(1, 60_000))
         for _ in range(source.randint(0, 40)):
             text += os.read(process.stdout.fileno(), source.randint(1, 2_000))
         process.kill()
-        text += process.stdout.read()
+        text += process.stdout.read() or b""
         process.wait()
         process.stdout.close()
         lines = text.decode().split("\n")[:-1]

@@ -1,7 +1,8 @@
 """rules_tests.yaml: cases of who may do what, run against the rules of schema.yaml without touching the database.
 
-Called by `alyx rules test`. Rules that look into other collections are asked in a database in memory, which holds what the case
-gives. A file is a list of cases (or a map with `tests:`), each:
+Called by `alyx rules test`. A case is judged as `records.explaining` judges a question: an update or a delete of what may not be
+read is denied by the read rule. Rules that look into other collections are asked in a database in memory, which holds what the
+case gives. A file is a list of cases (or a map with `tests:`), each:
 
     - name: authors read their drafts
       collection: posts
@@ -27,36 +28,32 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from alyx.app.build import Source
-from alyx.base import clock
 from alyx.base.errors import AlyxError, SourceError, SourceFault
 from alyx.database.compile import compile_query
 from alyx.database.sqlite.connection import MEMORY, connect
+from alyx.database.work import Rows, Statement, drive
+from alyx.records import explaining
+from alyx.records.explaining import Question
 from alyx.records.row import Writable
 from alyx.records.transfer import without_secrets
-from alyx.rules.book import Rule
 from alyx.schema import yaml
 from alyx.schema.model import Collection, Operation
+from alyx.schema.readers import Read
 from alyx.schema.values import Validator
 from alyx.schema.yaml import Faults, Node
 
 FILE = "rules_tests.yaml"
 _KEYS = ("name", "collection", "operation", "auth", "doc", "change", "given", "request", "expect")
-_OPERATIONS: tuple[Operation, ...] = ("create", "read", "update", "delete")
-_AUTH = ("id", "email", "role", "verified", "claims")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case, checked. doc and after are whole records in the API's form; after is None but for an update."""
+    """One case, checked. given: records of other collections, in full."""
 
     name: str
     line: int
     collection: str
-    operation: Operation
-    auth: Mapping[str, Any]
-    doc: Mapping[str, Any]
-    after: Mapping[str, Any] | None
-    request: Mapping[str, Any]
+    question: Question
     given: Mapping[str, list[dict[str, Any]]]
     allowed: bool
 
@@ -106,12 +103,10 @@ class _Reader:
             return None
         self._faults.unknown_keys(node, str(index), _KEYS)
         self._word(node, index, "collection", tuple(self._collections))
-        self._word(node, index, "operation", _OPERATIONS)
+        self._word(node, index, "operation", explaining.OPERATIONS)
         self._word(node, index, "expect", ("allow", "deny"))
-        auth = self._map(node, index, "auth")
-        if (found := node.get("auth")) is not None and found.is_map:
-            self._faults.unknown_keys(found, f"{index}.auth", _AUTH)
-        request = self._map(node, index, "request")
+        auth = self._members(node, index, "auth", explaining.AUTH)
+        request = self._members(node, index, "request", explaining.REQUEST)
         given = {name: self._records(name, rows, index) for name, rows in self._entries(node, index, "given")}
         if len(self._faults.found) > before:
             return None
@@ -132,11 +127,13 @@ class _Reader:
             name=str(name.value) if name is not None else f"{collection.name}: {operation} ({index + 1})",
             line=node.line,
             collection=collection.name,
-            operation=operation,
-            auth={"claims": {}} | auth,
-            doc=whole,
-            after=whole | change if operation == "update" else None,
-            request={"method": "GET", "ip": "127.0.0.1", "time": clock.now(), "body": doc} | request,
+            question=Question(
+                operation,
+                explaining.caller(auth),
+                doc=whole,
+                after=whole | change if operation == "update" else None,
+                request=explaining.call(operation, {"create": doc, "update": change}.get(operation), request),
+            ),
             given=given,
             allowed=node["expect"].value == "allow",
         )
@@ -150,18 +147,20 @@ class _Reader:
                 found, f"{index}.{key}", f"`{found.value}` is none of these", yaml.did_you_mean(str(found.value), known)
             )
 
-    def _map(self, node: Node, index: int, key: str) -> dict[str, Any]:
+    def _members(self, node: Node, index: int, key: str, readers: Mapping[str, Read]) -> dict[str, Any]:
         found = node.get(key)
         if found is None or found.value is None:
             return {}
-        if found.is_map:
-            return dict(found.value)
-        self._faults.add(found, f"{index}.{key}", "a map is needed")
-        return {}
+        given, faults = explaining.members(key, found.value, readers)
+        for fault in faults:
+            place = found.get(fault.field.partition(".")[2]) if found.is_map else None
+            self._faults.add(place or found, f"{index}.{fault.field}", fault.message)
+        return given
 
     def _entries(self, node: Node, index: int, key: str) -> Iterator[tuple[str, Node]]:
-        self._map(node, index, key)
         found = node.get(key)
+        if found is not None and found.value is not None and not found.is_map:
+            self._faults.add(found, f"{index}.{key}", "a map is needed")
         for name, rows in found.entries() if found is not None else ():
             if name not in self._collections or not rows.is_list:
                 hint = yaml.did_you_mean(name, self._collections)
@@ -196,30 +195,19 @@ def run(cases: list[Case], source: Source) -> list[Outcome]:
 
 
 def _judge(case: Case, source: Source) -> Outcome:
-    rules = source.book.of(case.collection)
-    steps: list[tuple[Operation, Mapping[str, Any]]] = [(case.operation, case.doc)]
-    if case.after is not None:
-        steps.append(("update_check", case.after))
     connection = _memory(case, source)
+
+    def execute(statement: Statement) -> Rows:
+        return connection.execute(statement.sql, list(statement.params)).fetchall()
+
     try:
-        for operation, doc in steps:
-            rule = rules[operation]
-            if not holds(rule, case.auth, doc, case.request, connection):
-                return Outcome(case, False, operation, rule.text)
-        return Outcome(case, True, case.operation, rules[case.operation].text)
+        judged = drive(explaining.explain(source.book.of(case.collection), case.question), execute)
     finally:
         connection.close()
-
-
-def holds(
-    rule: Rule, auth: Mapping[str, Any], doc: Mapping[str, Any], request: Mapping[str, Any], connection: apsw.Connection
-) -> bool:
-    """Whether a rule holds for a record at hand; the connection is asked about other collections."""
-    if not rule.looks_elsewhere:
-        return rule.judge(auth, doc, request)
-    values = rule.binds(auth, request) | rule.doc_binds(doc)
-    statement = compile_query(rule.holds_for_values(auth)).bind(values)
-    return bool(connection.execute(statement.sql, list(statement.params)).fetchall())
+    decisive = judged[-1]
+    if decisive.allowed:  # by all of them; shown is the operation's own
+        decisive = next(each for each in judged if each.operation == case.question.operation)
+    return Outcome(case, decisive.allowed, decisive.operation, decisive.rule)
 
 
 def _memory(case: Case, source: Source) -> apsw.Connection:

@@ -7,7 +7,7 @@ where it runs, opens the transaction, and throws a database error into the gener
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -62,3 +62,24 @@ class Overloaded(DatabaseError):
 
 class Unavailable(DatabaseError):
     """The database cannot be used now (disk full, I/O error, fsync failure); the write was not made. Answered 503."""
+
+
+def drive(work: Work[T], execute: Callable[[Statement], Rows]) -> T:
+    """Run work to its end where nothing more is needed than its rows; what `execute` raises of DatabaseError is thrown into it.
+
+    The transaction, if there is to be one, is the caller's.
+    """
+    try:
+        statement = next(work)
+        while True:
+            try:
+                rows = execute(statement)
+            except DatabaseError as error:
+                statement = work.throw(error)
+            else:
+                statement = work.send(rows)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        work.close()

@@ -1,7 +1,7 @@
 """Which rule of an operation decided, and which part of it: for admins (contract §4).
 
-Judges as the record API would, rule after rule, up to the first that refuses. Called by the admin route and `alyx rules explain`;
-changes nothing.
+Judges as the record API would, rule after rule, up to the first that refuses. Called by the admin route and `alyx rules explain`
+through `Records.explain`, and by `alyx rules test` for each of its cases; changes nothing.
 """
 
 from __future__ import annotations
@@ -10,16 +10,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alyx.base import json
+from alyx.base import clock, json
 from alyx.base.errors import AlyxError, Detail
 from alyx.database.work import Work
 from alyx.rules import explain as rules
+from alyx.rules import types
 from alyx.rules.book import CollectionRules, Rule
 from alyx.rules.explain import Step
-from alyx.schema.model import Operation
+from alyx.schema.model import Field, Operation, Type
+from alyx.schema.readers import Read, Refused, reader
 from alyx.schema.values import refuse
 
-_AUTH = ("id", "email", "role", "verified", "claims")
+_METHODS: dict[Operation, str] = {"create": "POST", "read": "GET", "update": "PATCH", "delete": "DELETE"}
+OPERATIONS = tuple(_METHODS)
+"""What can be asked about; `update_check` is a part of `update`."""
+
+_KINDS = {"string": Type.STRING, "bool": Type.BOOL, "timestamp": Type.TIMESTAMP, "map": Type.JSON, "dyn": Type.JSON}
+AUTH = {name: reader(Field(name, _KINDS[found.kind])) for name, found in types.AUTH.items()}
+REQUEST = {name: reader(Field(name, _KINDS[found.kind])) for name, found in types.REQUEST.items()}
+"""What the variables `auth` and `request` hold, each with what brings a value into the API's form."""
+
+_storable = reader(Field("question", Type.JSON))
 _MEMBERS = ("collection", "operation", "auth", "id", "data", "request")
 
 
@@ -35,20 +46,24 @@ class Asked:
     request: dict[str, Any]
 
 
-def parse(body: bytes) -> Asked:
-    """`{collection, operation, auth?, id?, data?, request?}`.
+def parse(body: bytes, max_depth: int) -> Asked:
+    """`{collection, operation, auth?, id?, data?, request?}`. max_depth: the nesting that `data` may have.
 
     Raises AlyxError INVALID_JSON, or VALIDATION_ERROR with every fault.
     """
     try:
-        value = json.parse(body)
+        value = json.parse(body, max_depth=max_depth + 1)
     except json.InvalidJSON as error:
         raise AlyxError("INVALID_JSON", str(error)) from None
+    try:
+        _storable(value)
+    except Refused as refused:
+        raise AlyxError("VALIDATION_ERROR", f"A text in the question {refused}.") from None
     if not isinstance(value, dict):
         raise AlyxError("VALIDATION_ERROR", "The question must be an object.")
     faults = [Detail(name, "unknown_field", f"known: {', '.join(_MEMBERS)}") for name in value if name not in _MEMBERS]
-    operation = value.get("operation")
-    if operation not in ("create", "read", "update", "delete"):
+    operation: Any = value.get("operation")
+    if operation not in OPERATIONS:
         faults.append(Detail("operation", "enum", "operation is create, read, update or delete"))
     if not isinstance(value.get("collection"), str):
         faults.append(Detail("collection", "required", "name the collection"))
@@ -56,17 +71,40 @@ def parse(body: bytes) -> Asked:
         faults.append(Detail("id", "required", f"{operation} is about a stored record: name its id"))
     if operation in ("create", "update") and not isinstance(value.get("data"), dict):
         faults.append(Detail("data", "required", f"{operation} brings data"))
-    auth, request = value.get("auth") or {}, value.get("request") or {}
-    faults += _unknown("auth", auth, _AUTH) + _unknown("request", request, ("method", "ip", "time", "body"))
-    refuse(faults)
-    key = value.get("id")
-    return Asked(value["collection"], value["operation"], auth, None if key is None else str(key), value.get("data"), request)
+    auth, of_auth = members("auth", value.get("auth") or {}, AUTH)
+    request, of_request = members("request", value.get("request") or {}, REQUEST)
+    refuse([*faults, *of_auth, *of_request])
+    key, data = value.get("id"), value.get("data")
+    request = call(operation, data, request)
+    return Asked(value["collection"], operation, caller(auth), None if key is None else str(key), data, request)
 
 
-def _unknown(name: str, value: Any, known: tuple[str, ...]) -> list[Detail]:
+def members(name: str, value: Any, readers: Mapping[str, Read]) -> tuple[dict[str, Any], list[Detail]]:
+    """What stands in `auth` or `request`, in the API's form and without nulls; and what is wrong with it."""
     if not isinstance(value, dict):
-        return [Detail(name, "invalid_type", f"{name} is an object")]
-    return [Detail(f"{name}.{each}", "unknown_field", f"known: {', '.join(known)}") for each in value if each not in known]
+        return {}, [Detail(name, "invalid_type", f"{name} is an object")]
+    found: dict[str, Any] = {}
+    faults: list[Detail] = []
+    for each, item in value.items():
+        if each not in readers:
+            faults.append(Detail(f"{name}.{each}", "unknown_field", f"known: {', '.join(readers)}"))
+        elif item is not None:
+            try:
+                found[each] = readers[each](item)
+            except Refused as refused:
+                faults += [Detail(f"{name}.{each}", code, message) for code, message in refused.faults]
+    return found, faults
+
+
+def caller(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`auth` as the rules of a real request see it: whoever is signed in is verified or not, and has claims or an empty map."""
+    signed_in: dict[str, Any] = {} if given.get("id") is None else {"verified": False, "claims": {}}
+    return signed_in | dict(given)
+
+
+def call(operation: Operation, body: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`request` as the rules of a real one see it; what was not given is that of a usual call, now."""
+    return {"method": _METHODS[operation], "ip": "127.0.0.1", "time": clock.now(), "body": body, **given}
 
 
 @dataclass(frozen=True)

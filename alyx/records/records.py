@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from alyx.base import clock, json
+from alyx.base import json
 from alyx.base.errors import AlyxError
 from alyx.database.work import Work
 from alyx.records import batch as batches
@@ -161,7 +161,7 @@ class Records:
 
     async def explain(self, body: bytes) -> Answer:
         """Which rule, and which part of it, decides about an operation; for admins, who the caller must have checked."""
-        asked = explaining.parse(body)
+        asked = explaining.parse(body, self._limits.json_depth)
         collection = self._collection(asked.collection)
         judged = await self._database.read(lambda: self._judge(collection, asked))
         shown = {
@@ -174,7 +174,6 @@ class Records:
 
     def _judge(self, collection: Collection, asked: explaining.Asked) -> Work[Sequence[Judgement]]:
         writable, validator = self._writable[collection.name], self._validators[collection.name]
-        request = {"method": "GET", "ip": "", "time": clock.now(), "body": asked.data} | asked.request
         after = None
         if asked.operation == "create":
             doc = writable.complete(validator.check_create(asked.data))
@@ -185,7 +184,7 @@ class Records:
             doc = record[1]
         if asked.operation == "update":
             after = doc | writable.change(doc, validator.check_patch(asked.data))
-        question = Question(asked.operation, asked.auth, doc, after, request)
+        question = Question(asked.operation, asked.auth, doc, after, asked.request)
         return (yield from explaining.explain(self._book.of(collection.name), question))
 
     def _prepare(self, call: Call, operation: batches.Operation) -> Prepared:

@@ -450,6 +450,24 @@ def test_a_case_that_fails_is_shown_with_the_rule_that_decided(alyx, blog):
     assert (found.code, found.json["failed"]) == (1, 1)
 
 
+def test_a_case_is_judged_as_the_api_judges(alyx, blog):
+    """What may not be read cannot be updated, and the request is that of the operation."""
+    schema = Path("schema.yaml").read_text()
+    update = 'update: "auth.id == doc.author_id"'
+    assert update in schema
+    rule = "request.method == 'PATCH' && request.body.title == 'x' && doc.status == 'draft'"
+    Path("schema.yaml").write_text(schema.replace(update, f'update: "{rule}"', 1))
+    case = "- {collection: posts, operation: update, doc: {status: draft, author_id: %s}, change: {title: x}, expect: allow%s}\n"
+    Path("cases.yaml").write_text(case % (ADA, "") + case % (ADA, f", auth: {{id: {ADA}}}"))
+    result = alyx("rules", "test", "cases.yaml")
+    assert "1 passed, 1 failed" in result.out
+    assert "denied by read: " in result.out
+    Path("cases.yaml").write_text("- {collection: posts, operation: read, request: {methd: GET}, auth: {id: 5}, expect: deny}\n")
+    result = alyx("rules", "test", "cases.yaml")
+    assert "0.request.methd" in result.err
+    assert "0.auth.id" in result.err
+
+
 def test_a_case_with_faults_is_refused_with_every_line(alyx, blog):
     Path("cases.yaml").write_text(
         "- {collection: post, operation: read, expect: allow}\n- {collection: posts, operation: rea, expect: no}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -94,3 +95,42 @@ def test_every_fault_of_a_question_is_named(api: Backend) -> None:
     fields = {detail["field"] for detail in answer.json()["details"]}
     assert answer.status == 400
     assert fields == {"z", "operation", "collection", "auth.y"}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"auth": {"id": "\ud800"}},
+        {"auth": {"id": "x", "claims": {"\0": 1}}},
+        {"auth": {"id": 5}},
+        {"auth": [1]},
+        {"auth": {"verified": "yes"}},
+        {"request": {"ip": "\ud800"}},
+        {"request": {"time": "yesterday"}},
+        {"request": {"place": "here"}},
+        {"\ud800": 1},
+        {"operation": ["read"]},
+        {"id": 2**70},
+    ],
+)
+def test_a_caller_or_request_that_cannot_be_is_refused(api: Backend, member: dict[str, Any]) -> None:
+    question = {"collection": "posts", "operation": "read", "id": "post00000000001"} | member
+    answer = api.call("POST", "/api/admin/rules/explain", json.dumps(question).encode(), absolute=True, **ADMIN)
+    assert answer.status == 400, answer
+
+
+def test_what_a_question_leaves_out_is_as_in_a_usual_request(backend: Any) -> None:
+    api: Backend = backend("""
+version: 1
+collections:
+  posts:
+    fields: { id: { type: id, primary: true, default: auto }, at: { type: timestamp, default: now } }
+    rules:
+      create: "request.method == 'POST' && auth.claims.size() == 0 && !auth.verified && has(request.body.at)"
+      read: "request.time == doc.at"
+""")
+    moment = "2026-03-01T08:00:00.000000Z"
+    assert ask(api, operation="create", data={"at": moment}, auth={"id": "anna"})["allowed"] is True
+    made = api.call("POST", "/posts", {"at": moment}, as_user="anna").json()
+    # A time is read as any other, so that one with fewer decimals is the same moment.
+    assert ask(api, operation="read", id=made["id"], request={"time": "2026-03-01T09:00:00+01:00"})["allowed"] is True

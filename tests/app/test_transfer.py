@@ -11,6 +11,7 @@ from alyx.base import json
 from alyx.database import tables
 from alyx.database.sqlite import errors
 from alyx.database.sqlite.connection import connect
+from alyx.database.work import drive
 from alyx.records import transfer
 from alyx.records.transfer import Fault, Incoming, Outgoing, Refused, Row
 from alyx.schema import load
@@ -71,22 +72,21 @@ def outgoing(schema, metadata):
 
 def run(database, work):
     """Drive work as an engine does, in one transaction."""
+
+    def execute(statement):
+        try:
+            return database.execute(statement.sql, list(statement.params)).fetchall()
+        except apsw.Error as error:
+            raise errors.translate(error, database) from None
+
     database.execute("BEGIN")
     try:
-        statement = next(work)
-        while True:
-            try:
-                rows = database.execute(statement.sql, list(statement.params)).fetchall()
-            except apsw.Error as error:
-                statement = work.throw(errors.translate(error, database))
-            else:
-                statement = work.send(rows)
-    except StopIteration as done:
-        database.execute("COMMIT")
-        return done.value
+        result = drive(work, execute)
     except BaseException:
         database.execute("ROLLBACK")
         raise
+    database.execute("COMMIT")
+    return result
 
 
 def bring(database, rows, **options):

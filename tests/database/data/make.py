@@ -11,6 +11,7 @@ from pathlib import Path
 
 from alyx.database.sqlite import changes
 from alyx.database.sqlite.upkeep import trim
+from alyx.database.work import drive
 from tests.database import made
 
 FOLDER = Path(__file__).parent
@@ -27,13 +28,7 @@ def main(release: str) -> None:
     connection.execute("UPDATE posts SET body = 'é😀' WHERE id = 'p1'")
     connection.execute("DELETE FROM users WHERE id = 'u2'")
     connection.execute("UPDATE _alyx_changes SET at = seq")
-    work = trim(2)
-    statement = next(work)
-    try:
-        while True:
-            statement = work.send(connection.execute(statement.sql, statement.params).fetchall())
-    except StopIteration:
-        pass
+    drive(trim(2), lambda statement: connection.execute(statement.sql, statement.params).fetchall())
     answer = ("user:u1", "key", b"\x00", 201, "{}", b'{"id":"p1"}', "2026-01-01T00:00:00.000000Z")
     connection.execute("INSERT INTO _alyx_idempotency VALUES (?, ?, ?, ?, ?, ?, ?)", answer)
     changes.install(connection, made.BLOG, lambda _: frozenset(), raised=["posts"])

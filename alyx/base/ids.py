@@ -17,7 +17,7 @@ _UNFAIR = bytes(range(_FAIR, 256))
 def uuid7() -> str:
     """A uuid version 7 in canonical lower case: 48 bits of Unix milliseconds, then 74 random bits (RFC 9562 §5.7)."""
     milliseconds = int(clock.seconds() * 1000) & 0xFFFF_FFFF_FFFF
-    tail = int.from_bytes(os.urandom(10), "big")
+    tail = int.from_bytes(_random_bytes()[:10], "big")
     high = 0x7000 | (tail >> 64) & 0x0FFF
     low = 0x8000_0000_0000_0000 | tail & 0x3FFF_FFFF_FFFF_FFFF
     digits = f"{milliseconds:012x}{high:04x}{low:016x}"
@@ -28,7 +28,7 @@ def random_id() -> str:
     """15 characters of a-z, A-Z, 0-9: 89 random bits, the form of the field type `id`."""
     letters = b""
     while len(letters) < 15:
-        letters += os.urandom(24).translate(_LETTERS, _UNFAIR)  # one system call gives 15 in all but 1 of 10^6 cases
+        letters += _random_bytes().translate(_LETTERS, _UNFAIR)  # of 24 bytes hardly ever fewer than 15 are fair
     return letters[:15].decode()
 
 
@@ -37,12 +37,25 @@ def request_id() -> str:
     return f"{_process}{next(_requests):08x}"
 
 
+def _random_bytes() -> bytes:
+    """24 bytes of the system's randomness, each given once. Taken in blocks: a system call costs more than the rest."""
+    while True:
+        try:
+            return _pool.pop()  # one step for the interpreter, so that threads never get the same piece
+        except IndexError:
+            block = os.urandom(24 * 128)
+            _pool.extend(block[start : start + 24] for start in range(0, len(block), 24))
+
+
 def _begin() -> None:
+    """At start and in a forked child, which must not give out what its parent holds."""
     global _process
     _process = os.urandom(8).hex()
+    _pool.clear()
 
 
 _process = ""
+_pool: list[bytes] = []
 _requests = itertools.count(1)
 _begin()
 os.register_at_fork(after_in_child=_begin)

@@ -14,6 +14,8 @@ from typing import Any, Final
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from alyx.http.message import WHOLE_BODY
+
 _LOG = logging.getLogger("alyx.http")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = frozenset((204, 304))
@@ -84,6 +86,8 @@ class Exchange(RequestResponseCycle):
 
     async def run_asgi(self, app: Any) -> None:
         """Run the application. The edge answers for every error itself, so what is raised here cuts the connection."""
+        scope: Any = self.scope
+        scope[WHOLE_BODY] = self.whole_body
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -113,6 +117,14 @@ class Exchange(RequestResponseCycle):
             await self.message_event.wait()
             self.message_event.clear()
         return {"type": "http.disconnect"}
+
+    def whole_body(self) -> bytes | None:
+        """The body, if all of it is here already and nothing of it was taken: then nobody has to set a deadline for it."""
+        if self.more_body or self._ended or self.disconnected:
+            return None
+        self._ended = True
+        body, self.body = bytes(self.body), bytearray()
+        return body
 
     async def send(self, message: Any) -> None:
         """ASGI send. The head waits for the first piece of the body and goes out with it in one write."""

@@ -21,6 +21,9 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 
 JSON: Final = b"application/json"
+WHOLE_BODY: Final = "alyx.whole_body"
+"""In a scope: a function that gives the body if it is here already, else None. Our own server sets it: a deadline costs as
+much as half of the validation, and most bodies come with their head."""
 API_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
 
 
@@ -137,6 +140,15 @@ class Request:
         return await self.body()
 
     async def _read(self) -> bytes:
+        whole = self.scope.get(WHOLE_BODY)
+        if whole is not None and (here := whole()) is not None:
+            if len(here) > self._max_body:
+                raise self._too_large()
+            body: bytes = here
+            return body
+        return await self._await_body()
+
+    async def _await_body(self) -> bytes:
         try:
             async with asyncio.timeout(self._deadline) as timer:
                 message = await self._receive()

@@ -41,3 +41,17 @@ def test_request_ids_of_a_forked_process_are_its_own() -> None:
     os.close(writing)
     assert theirs[:16] != before[:16]
     assert ids.request_id()[:16] == before[:16]
+
+
+def test_record_ids_of_a_forked_process_are_its_own() -> None:
+    ids.random_id()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, "".join(ids.random_id() for _ in range(50)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 10_000).decode()
+    os.close(reading)
+    os.close(writing)
+    assert not {theirs[at : at + 15] for at in range(0, len(theirs), 15)} & {ids.random_id() for _ in range(50)}

@@ -132,8 +132,12 @@ class Program:
 
         self._metrics.sources = (*self._metrics.sources, numbers)
 
+    def remarks(self) -> Sequence[str]:
+        """What only the database could tell: rules that read whole collections."""
+        return self._records.scanning_rules()
+
     def _routes(self, source: Source) -> Routes:
-        records = record_api(self._config, source, self._engine)
+        records = self._records = record_api(self._config, source, self._engine)
         return Routes(
             [
                 *record_routes.routes(records),

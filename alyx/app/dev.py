@@ -89,6 +89,8 @@ class _Session:
                 def started(serving: server.Serving) -> None:
                     program.attach(serving)
                     screen.started(serve.timed(facts, began))
+                    for text in program.remarks():
+                        screen.remark(text)
 
                 watching = asyncio.create_task(self._watch(program, source, seen, facts.url))
                 try:
@@ -175,6 +177,7 @@ class _Reload:
         self._ask = consent.ask
         self._consent = replace(consent, ask=self._ask_and_tell)
         self._told = ""
+        self._scanning = program.remarks()
 
     async def run(self) -> None:
         """Read, migrate, swap; whatever is wrong is shown once, and the last good state goes on."""
@@ -187,13 +190,14 @@ class _Reload:
             made = [name for name in source.schema.collections if name not in self._source.schema.collections]
             known = build.remarks(self._config, self._source)
             self._source = source
+            scanning, self._scanning = self._scanning, self._program.remarks()
             if changed or self._told:
                 milliseconds = (time.monotonic() - began) * 1000
                 self._screen.done(f"{self._config.schema_file.name} is in force ({milliseconds:.0f} ms)")
                 for name in made:
                     self._screen.note(f"  {self._url}/api/collections/{name}")
-                for text in build.remarks(self._config, source):
-                    if text not in known:
+                for text in [*build.remarks(self._config, source), *self._scanning]:
+                    if text not in known and text not in scanning:
                         self._screen.remark(text)
             self._told = ""
         except Unusable as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,7 @@ from alyx.http import log, server
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
+_log = logging.getLogger("alyx.app")
 _READY = b"ready"
 _STOPPED = (0, -signal.SIGTERM, -signal.SIGINT)
 """How a worker ends when it is told to; by the bare signal if it was only starting."""
@@ -108,6 +110,8 @@ async def _serve(
             def started(serving: server.Serving) -> None:
                 program.attach(serving)
                 tell()
+                for text in program.remarks():
+                    _log.warning(text)
 
             await server.serve(program.edge, sock, config.server(), started=started, stop=stop)
     finally:

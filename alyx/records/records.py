@@ -5,6 +5,7 @@ Called by `http`; calls down into rules and database. Knows nothing of sockets, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 
 from alyx.base import json
 from alyx.base.errors import AlyxError
+from alyx.base.identity import Identity
 from alyx.database.work import Work
 from alyx.records import batch as batches
 from alyx.records import explaining, hints, idempotency, query, reading, writing
@@ -27,13 +29,17 @@ from alyx.records.row import Writable
 from alyx.records.writing import Prepared, Target, Written
 from alyx.rules.book import RuleBook
 from alyx.schema import values
-from alyx.schema.model import Collection, Schema
+from alyx.schema.model import OPERATIONS, Collection, Schema
 from alyx.schema.values import Validator
 
 T = TypeVar("T")
 Body: TypeAlias = Callable[[], Awaitable[bytes]]
 """Gives the body of a request; asked only once the collection is there and open, so that these come first (contract §3)."""
+_log = logging.getLogger("alyx.records")
 _PREPARED_KEPT = 2_000
+_REMARKS = 200
+_SOMEBODY = Identity({"id": "-", "email": "-", "role": "-", "verified": True, "claims": {}})
+"""Any signed-in caller, for plans that depend on which of its values are null."""
 _LONGEST_KEPT = 512
 
 
@@ -65,6 +71,7 @@ class Records:
         self._writable = {name: Writable(each) for name, each in schema.collections.items()}
         self._validators = {name: Validator(each, max_depth=limits.json_depth) for name, each in schema.collections.items()}
         self._prepared: dict[tuple[str, str], PreparedList] = {}
+        self._remarked: set[str] = set()
 
     # --- reads ----------------------------------------------------------------------------------------------------------------
 
@@ -79,8 +86,7 @@ class Records:
         body = await self._database.read(work)
         if perf_counter() - started < hints.SLOW:
             return Answer(200, body)
-        plan, _ = self._planner.plan_list(prepared, access)
-        return Answer(200, body, hint=hints.hint(name, prepared.asked, self._database.scans(plan.page.sql)))
+        return Answer(200, body, hint=self._remark(prepared, access))
 
     async def get(self, call: Call, name: str, key_text: str, text: str) -> Answer:
         """`GET /{c}/{id}`: one document with its ETag, or 304."""
@@ -104,6 +110,28 @@ class Records:
         if call.if_none_match is not None and _matches(call.if_none_match, etag):
             return Answer(304, etag=etag)
         return Answer(200, document.encode(), etag=etag)
+
+    def _remark(self, prepared: PreparedList, access: Access) -> str | None:
+        """Why a list was slow, where its plan says so; logged once for each kind of list."""
+        plan, _ = self._planner.plan_list(prepared, access)
+        hint = hints.of_list(prepared.collection.name, prepared.asked, self._database.scans(plan.page.sql))
+        if hint is not None and hint not in self._remarked and len(self._remarked) < _REMARKS:
+            self._remarked.add(hint)
+            _log.warning(hint)
+        return hint
+
+    def scanning_rules(self) -> Sequence[str]:
+        """Sentences about rules that read a whole other collection each time they are judged; for the operator, at start."""
+        access = Access(_SOMEBODY)
+        found: list[str | None] = []
+        for name in self._schema.collections:
+            rules = self._book.of(name)
+            for operation in OPERATIONS:
+                rule = rules[operation]
+                if rule.looks_elsewhere and not (operation == "update_check" and rule is rules.update):
+                    scans = self._database.scans(self._planner.plan_rule(rule, access).sql)
+                    found.append(hints.of_rule(name, operation, rule.elsewhere, scans))
+        return [text for text in found if text is not None]
 
     # --- writes ---------------------------------------------------------------------------------------------------------------
 

@@ -35,12 +35,27 @@ def main() -> None:
             started.append(peers.start_alyx(ours, args.port, args.synchronous))
             started.append(peers.start_pocketbase(theirs, args.port + 1))
             results = {case.name: measure(started, case, args.rounds, args.seconds) for case in cases}
+            if any(case.name == "get" for case in cases):
+                started.append(peers.start_bare(Path(folder), args.port + 2))
+                results["bare"] = beyond_bare(started[0], started[-1], args.rounds, args.seconds)
         finally:
             for peer in started:
                 peer.stop()
     RESULTS.mkdir(exist_ok=True)
     kept = {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": machine, "options": vars(args), "cases": results}
     (RESULTS / "latest.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def beyond_bare(ours: peers.Peer, bare: peers.Peer, rounds: int, seconds: int) -> dict[str, object]:
+    """CPU of a read by id beyond that of a server that does nothing."""
+    case = load.CASES[0]
+    load.run(bare, case, 1, 0)
+    pairs = [(load.run(ours, case, seconds, n), load.run(bare, case, seconds, n)) for n in range(1, rounds + 1)]
+    beyond = median(a.server_us - b.server_us for a, b in pairs)
+    print(
+        f"\nrecord by id: {beyond:.1f} us of CPU beyond bare uvicorn ({median(b.server_us for _, b in pairs):.1f} us); at most 30"
+    )
+    return {"beyond_us": beyond, "runs": [[asdict(a), asdict(b)] for a, b in pairs]}
 
 
 def measure(started: list[peers.Peer], case: load.Case, rounds: int, seconds: int) -> dict[str, object]:

@@ -143,6 +143,14 @@ def _fill_alyx(peer: Peer) -> None:
     subprocess.run([BIN / "alyx", "db", "import", "posts", str(path)], cwd=peer.folder, check=True, capture_output=True)
 
 
+def start_bare(folder: Path, port: int) -> Peer:
+    """uvicorn with an application that does nothing."""
+    peer = Peer("bare uvicorn", folder, port, posts=["x"])
+    app = ["--app-dir", str(Path(__file__).parents[1]), "bench.bare:app"]
+    peer.spawn(sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level", "warning", "--port", str(port), *app)
+    return peer
+
+
 def start_pocketbase(folder: Path, port: int) -> Peer:
     """PocketBase 0.40 with its request log off, as its own benchmark does."""
     peer = Peer("PocketBase", folder, port)

@@ -124,6 +124,7 @@ def _value(source: random.Random) -> str:
     return "(" + form.format(*(source.choice(WHOLE) for _ in range(form.count("{}")))) + ")"
 
 
+@pytest.mark.slow
 def test_no_text_breaks_the_parser_the_check_or_the_query() -> None:
     metadata, records = tables.build(SCHEMA), Records(5)
     book = RuleBook.load(SCHEMA, metadata)

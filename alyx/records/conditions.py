@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from alyx.base import json
 from alyx.database import tables
-from alyx.records.query import Filter, Operand, SortKey
+from alyx.records.query import TEXT_OPERATORS, Filter, Operand, SortKey
 from alyx.schema.model import SEARCHED, Collection, Field, Type
 
 Element = sa.ColumnElement[Any]
@@ -168,7 +168,7 @@ def _json_condition(condition: Filter, name: str, source: sa.FromClause) -> Cond
     if condition.operator == "not_null":
         return sa.func.coalesce(kind, sa.literal_column("'null'")) != sa.literal_column("'null'")
     text_only = kind == sa.literal_column("'text'")
-    if condition.operator in ("like", "contains", "starts_with"):
+    if condition.operator in TEXT_OPERATORS:
         return sa.and_(text_only, _compare(value, condition.operator, sa.bindparam(name)))
     found: list[Condition] = []
     for position, reading in enumerate(_json_kinds(condition)):
@@ -191,12 +191,12 @@ def filter_values(condition: Filter, name: str, into: dict[str, Any]) -> None:
     if not subject.is_json:
         if operator == "in":
             into[name] = json.dumps([_comparable(subject.field, part) for part in value]).decode()
-        elif operator in ("like", "contains", "starts_with"):
+        elif operator in TEXT_OPERATORS:
             into[name] = value
         else:
             into[name] = _comparable(subject.field, value)
         return
-    if operator in ("like", "contains", "starts_with"):
+    if operator in TEXT_OPERATORS:
         into[name] = value
         return
     for position, text in enumerate(value if operator == "in" else [value]):

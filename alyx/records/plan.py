@@ -6,7 +6,7 @@ Called by `reading` and `writing`; never runs anything.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from alyx.database import documents
 from alyx.database.compile import Query, compile_query
 from alyx.records import conditions, cursor
 from alyx.records.access import Access
-from alyx.records.query import Expansion, Filter, ListQuery, Operand, invalid
+from alyx.records.query import TEXT_OPERATORS, Expansion, Filter, ListQuery, Operand
 from alyx.rules.book import Rule, RuleBook
 from alyx.schema.model import Collection, Field, Schema, Type
 
@@ -28,11 +28,10 @@ _LIGHT_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class ListPlan:
-    """The compiled statements of a list. `columns`: names of the relation values that stand after document and sort keys."""
+    """The compiled statements of a list. Columns of a page: the document, the sort keys, then what leads to each expansion."""
 
     page: Query
     total: Query
-    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,18 @@ class Planner:
         self.metadata = metadata
         self._kept: dict[Hashable, Any] = {}
 
-    def keep(self, key: Hashable, made: T) -> T:
-        """Remember what was built for a shape."""
-        if len(self._kept) >= _KEPT:
-            self._kept.clear()
-        self._kept[key] = made
-        return made
+    def _once(self, shape: Hashable, build: Callable[[], T]) -> T:
+        """What was built for this shape before, or is built now.
+
+        Called from the loop and from the engine's threads: two that come at once build the same twice, and one of them is kept.
+        """
+        kept: T | None = self._kept.get(shape)
+        if kept is None:
+            kept = build()
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[shape] = kept
+        return kept
 
     # --- lists ----------------------------------------------------------------------------------------------------------------
 
@@ -107,9 +112,7 @@ class Planner:
             where.shape(access.auth) if where else None,
             tuple(access.shape(rule) for rule in prepared.through),
         )
-        plan = self._kept.get(shape)
-        if plan is None:
-            plan = self.keep(shape, self._build_list(prepared, access))
+        plan = self._once(shape, lambda: self._build_list(prepared, access))
         values = prepared.values | access.binds(read)
         for rule in prepared.through:
             values |= access.binds(rule)
@@ -131,9 +134,8 @@ class Planner:
         if prepared.nulls is not None:
             found.append(conditions.keyset(asked.sort, keys, prepared.nulls))
         shown = asked.fields or collection.public
-        columns = _relation_columns(collection, asked.expand)
         page = (
-            sa.select(documents.document(source, shown), *keys, *(source.c[name] for name in columns))
+            sa.select(documents.document(source, shown), *keys, *_links(source, asked.expand))
             .where(*found)
             .order_by(*conditions.order_by(asked.sort, keys))
             .limit(sa.bindparam("limit"))
@@ -142,7 +144,7 @@ class Planner:
         page_light = light and asked.limit <= _LIGHT_ROWS and all(_light(key.operand) for key in asked.sort)
         page_light = page_light and not any(field.value_type is Type.BLOB for field in shown)
         # A count without a condition is one opcode that no progress handler can stop, so it never runs on the loop.
-        return ListPlan(compile_query(page, light=page_light), compile_query(total, light=light and bool(found)), columns)
+        return ListPlan(compile_query(page, light=page_light), compile_query(total, light=light and bool(found)))
 
     def _conditions(
         self, collection: Collection, filters: tuple[Filter, ...], source: sa.FromClause, access: Access
@@ -161,136 +163,121 @@ class Planner:
 
     # --- single records and expand --------------------------------------------------------------------------------------------
 
-    def plan_get(
-        self, collection: Collection, fields: tuple[Field, ...], expand: tuple[Expansion, ...], access: Access
-    ) -> tuple[Query, tuple[str, ...]]:
-        """One record by its key (parameter `key`), judged by the read rule; and the relation columns after the document."""
+    def plan_get(self, collection: Collection, fields: tuple[Field, ...], expand: tuple[Expansion, ...], access: Access) -> Query:
+        """One record by its key (parameter `key`), judged by the read rule. Columns: the document, what leads to expansions."""
         read = self.book.of(collection.name).read
-        names = tuple(field.name for field in fields)
-        shape = ("get", collection.name, names, tuple(each.name for each in expand), access.shape(read))
-        kept = self._kept.get(shape)
-        if kept is None:
+
+        def build() -> Query:
             source = self.metadata.tables[collection.name]
-            columns = _relation_columns(collection, expand)
-            select: sa.Select[Any] = sa.select(
-                documents.document(source, fields or collection.public), *(source.c[name] for name in columns)
-            ).where(source.c[collection.key.name] == sa.bindparam("key"))
-            if (rule := access.where(read, source)) is not None:
-                select = select.where(rule)
-            kept = self.keep(shape, (compile_query(select, light=True), columns))
-        query, columns = kept
-        return query, columns
+            document = documents.document(source, fields or collection.public)
+            select = sa.select(document, *_links(source, expand)).where(source.c[collection.key.name] == sa.bindparam("key"))
+            return compile_query(_allowed(select, access.where(read, source)), light=True)
 
-    def plan_expand(self, expansion: Expansion, access: Access) -> tuple[Query, tuple[str, ...]]:
-        """The readable records of a relation for many values at once (parameter `keys`, a JSON list).
+        names = tuple([field.name for field in fields]), tuple([each.name for each in expand])
+        return self._once(("get", collection.name, names, access.shape(read)), build)
 
-        Columns: the value that they are found by, the document, then the relation columns of the next level.
+    def plan_expand(self, expansion: Expansion, access: Access) -> Query:
+        """The readable records of a relation for many values at once (parameter `keys`, a JSON list; at most `limit`).
+
+        Columns: the value that they are found by, the document, then what leads to the next level.
         """
         collection = self.schema.collections[expansion.collection]
         read = self.book.of(collection.name).read
-        below = tuple(each.name for each in expansion.nested)
-        shape = ("expand", collection.name, expansion.field.name, expansion.reverse, below, access.shape(read))
-        kept = self._kept.get(shape)
-        if kept is None:
+
+        def build() -> Query:
             source = self.metadata.tables[collection.name]
-            columns = _relation_columns(collection, expansion.nested)
             by = source.c[expansion.field.name if expansion.reverse else _referenced(expansion.field)]
             each = sa.func.json_each(sa.bindparam("keys")).table_valued("value")
             select = (
-                sa.select(by, documents.document(source, collection.public), *(source.c[name] for name in columns))
+                sa.select(by, documents.document(source, collection.public), *_links(source, expansion.nested))
                 .where(by.in_(sa.select(each.c.value)))
                 .limit(sa.bindparam("limit"))
             )
-            if (rule := access.where(read, source)) is not None:
-                select = select.where(rule)
             if expansion.reverse:
                 select = select.order_by(by, source.c[collection.key.name])
-            kept = self.keep(shape, (compile_query(select, light=True), columns))
-        query, columns = kept
-        return query, columns
+            return compile_query(_allowed(select, access.where(read, source)), light=True)
+
+        below = tuple(each.name for each in expansion.nested)
+        shape = ("expand", collection.name, expansion.field.name, expansion.reverse, below, access.shape(read))
+        return self._once(shape, build)
 
     def plan_readable(self, collection: Collection, field: str, access: Access) -> Query:
         """Whether a record with this value of `field` (parameter `key`) exists for the caller: one row or none."""
         read = self.book.of(collection.name).read
-        shape = ("readable", collection.name, field, access.shape(read))
-        kept: Query | None = self._kept.get(shape)
-        if kept is None:
+
+        def build() -> Query:
             source = self.metadata.tables[collection.name]
-            select: sa.Select[Any] = (
+            one: sa.Select[Any] = (
                 sa.select(sa.literal_column("1")).select_from(source).where(source.c[field] == sa.bindparam("key"))
             )
-            if (rule := access.where(read, source)) is not None:
-                select = select.where(rule)
-            kept = self.keep(shape, compile_query(select.limit(sa.literal_column("1")), light=True))
-        return kept
+            return compile_query(_allowed(one, access.where(read, source)).limit(sa.literal_column("1")), light=True)
+
+        return self._once(("readable", collection.name, field, access.shape(read)), build)
 
     # --- writes ---------------------------------------------------------------------------------------------------------------
 
     def plan_stored(self, collection: Collection) -> Query:
         """The stored record (parameter `key`): its public document, and its internal fields as another."""
-        shape = ("stored", collection.name)
-        kept: Query | None = self._kept.get(shape)
-        if kept is None:
+
+        def build() -> Query:
             source = self.metadata.tables[collection.name]
             internal = [field for field in collection.fields.values() if field.internal]
-            select = sa.select(
-                documents.document(source, collection.public),
-                documents.document(source, internal) if internal else sa.null(),
-            ).where(source.c[collection.key.name] == sa.bindparam("key"))
-            kept = self.keep(shape, compile_query(select))
-        return kept
+            hidden = documents.document(source, internal) if internal else sa.null()
+            select = sa.select(documents.document(source, collection.public), hidden)
+            return compile_query(select.where(source.c[collection.key.name] == sa.bindparam("key")))
+
+        return self._once(("stored", collection.name), build)
 
     def plan_insert(self, collection: Collection, names: tuple[str, ...]) -> Query:
         """Insert a row of these columns (a parameter each); gives key and public document."""
-        shape = ("insert", collection.name, names)
-        kept: Query | None = self._kept.get(shape)
-        if kept is None:
+
+        def build() -> Query:
             table = self.metadata.tables[collection.name]
             insert = sa.insert(table).values({name: sa.bindparam(f"v_{name}") for name in names})
-            returned = insert.returning(table.c[collection.key.name], documents.document(table, collection.public))
-            kept = self.keep(shape, compile_query(returned))
-        return kept
+            return compile_query(insert.returning(table.c[collection.key.name], documents.document(table, collection.public)))
+
+        return self._once(("insert", collection.name, names), build)
 
     def plan_update(self, collection: Collection, names: tuple[str, ...]) -> Query:
         """Set these columns (a parameter each) of the record `key`; gives the public document."""
-        shape = ("update", collection.name, names)
-        kept: Query | None = self._kept.get(shape)
-        if kept is None:
+
+        def build() -> Query:
             table = self.metadata.tables[collection.name]
             update = (
                 sa.update(table)
                 .where(table.c[collection.key.name] == sa.bindparam("key"))
                 .values({name: sa.bindparam(f"v_{name}") for name in names})
             )
-            kept = self.keep(shape, compile_query(update.returning(documents.document(table, collection.public))))
-        return kept
+            return compile_query(update.returning(documents.document(table, collection.public)))
+
+        return self._once(("update", collection.name, names), build)
 
     def plan_delete(self, collection: Collection) -> Query:
         """Delete the record `key`."""
-        shape = ("delete", collection.name)
-        kept: Query | None = self._kept.get(shape)
-        if kept is None:
+
+        def build() -> Query:
             table = self.metadata.tables[collection.name]
-            kept = self.keep(shape, compile_query(sa.delete(table).where(table.c[collection.key.name] == sa.bindparam("key"))))
-        return kept
+            return compile_query(sa.delete(table).where(table.c[collection.key.name] == sa.bindparam("key")))
+
+        return self._once(("delete", collection.name), build)
 
     def plan_rule(self, rule: Rule, access: Access) -> Query:
         """A rule that looks elsewhere, judged on values: a row if it holds."""
-        shape = ("rule", rule, access.shape(rule))
-        kept: Query | None = self._kept.get(shape)
-        if kept is None:
-            kept = self.keep(shape, compile_query(rule.holds_for_values(access.auth)))
-        return kept
+        return self._once(("rule", rule, access.shape(rule)), lambda: compile_query(rule.holds_for_values(access.auth)))
 
 
-def _relation_columns(collection: Collection, expand: tuple[Expansion, ...]) -> tuple[str, ...]:
+def _allowed(select: sa.Select[Any], rule: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
+    return select if rule is None else select.where(rule)
+
+
+def _links(source: sa.FromClause, expand: tuple[Expansion, ...]) -> list[sa.ColumnElement[Any]]:
     """The columns whose values lead to the expansions: the relation itself, or what others refer to by."""
-    return tuple(_referenced(each.field) if each.reverse else each.field.name for each in expand)
+    return [source.c[_referenced(each.field) if each.reverse else each.field.name] for each in expand]
 
 
 def _referenced(field: Field) -> str:
     if field.reference is None:
-        raise invalid("not a relation")
+        raise ValueError(f"{field.name} is not a relation")
     return field.reference.field
 
 
@@ -298,4 +285,4 @@ def _light(subject: Operand, condition: Filter | None = None) -> bool:
     """Whether an operand keeps a statement cheap: a plain column, compared as a whole."""
     if subject.is_json or subject.through is not None:
         return False
-    return condition is None or (condition.operator not in ("like", "contains", "starts_with") and not subject.field.is_list)
+    return condition is None or (condition.operator not in TEXT_OPERATORS and not subject.field.is_list)

@@ -233,19 +233,19 @@ def operand(schema: Schema, collection: Collection, text: str, parameter: str) -
     if not path:
         return Operand(text, field)
     if field.type is Type.JSON:
-        for key in path:
-            if not _JSON_KEY.fullmatch(key):
-                raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "keys hold letters, digits, _ and -")
-        return Operand(text, field, path=tuple(path))
+        return Operand(text, field, path=_json_path(text, path, parameter))
     if field.reference is None:
         raise invalid(f"{parameter}: {_quote(text)}: {name} is neither a relation nor json")
     target = field_of(schema.collections[field.reference.collection], path[0], parameter)
     if len(path) > 1 and target.type is not Type.JSON:
         raise invalid(f"{parameter}: {_quote(text)} goes more than one step through relations")
-    for key in path[1:]:
-        if not _JSON_KEY.fullmatch(key):
-            raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "keys hold letters, digits, _ and -")
-    return Operand(text, target, path=tuple(path[1:]), through=field)
+    return Operand(text, target, path=_json_path(text, path[1:], parameter), through=field)
+
+
+def _json_path(text: str, path: list[str], parameter: str) -> tuple[str, ...]:
+    if not all(_JSON_KEY.fullmatch(key) for key in path):
+        raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "keys hold letters, digits, _ and -")
+    return tuple(path)
 
 
 # --- filter -------------------------------------------------------------------------------------------------------------------

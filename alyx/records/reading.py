@@ -115,7 +115,7 @@ def _targets(
     planner: Planner, expansion: Expansion, wanted: list[Any], access: Access, budget: _Budget
 ) -> Work[dict[Any, list[str]]]:
     """The texts of a relation's records by the value that leads to them."""
-    query, _ = planner.plan_expand(expansion, access)
+    query = planner.plan_expand(expansion, access)
     read = planner.book.of(expansion.collection).read
     values = access.binds(read) | {"keys": json.dumps(wanted).decode(), "limit": budget.left + 1}
     rows = yield query.bind(values)

@@ -96,7 +96,7 @@ class Records:
         access.require(rule, name)
         fields, expand = query.parse_single(self._schema, collection, text) if text else ((), ())
         key = _key(collection, key_text)
-        planned, _ = self._planner.plan_get(collection, fields, expand, access)
+        planned = self._planner.plan_get(collection, fields, expand, access)
         bound = access.binds(rule)
         bound["key"] = key
         statement = planned.bind(bound)

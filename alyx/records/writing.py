@@ -20,7 +20,7 @@ from alyx.records.reading import etag, not_found
 from alyx.records.row import Writable
 from alyx.rules.book import Rule
 from alyx.schema.model import Collection, Field
-from alyx.schema.values import refuse
+from alyx.schema.values import Increment, refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _create(target: Target, row: dict[str, Any], rule: Rule) -> Work[Written]:
 
 def prepare_update(target: Target, key: Any, patch: Mapping[str, Any], if_match: str | None) -> Prepared:
     """Change some fields of a record."""
-    target.access.body = {name: value for name, value in patch.items() if not hasattr(value, "amount")}
+    target.access.body = {name: value for name, value in patch.items() if not isinstance(value, Increment)}
     return lambda: _update(target, key, if_match, lambda doc: target.writable.change(doc, patch))
 
 
@@ -234,8 +234,7 @@ def _constrained(target: Target, statement: Statement, row: Mapping[str, Any]) -
 
 def _missing_references(target: Target, row: Mapping[str, Any]) -> Work[list[Field]]:
     missing: list[Field] = []
-    everything = Access()
-    everything.as_admin = True
+    everything = Access.unrestricted()
     for field in target.writable.references:
         value = row.get(field.name)
         if value is None or field.reference is None:
@@ -264,8 +263,7 @@ def _taken(collection: Collection, fields: tuple[str, ...]) -> AlyxError:
 
 def _still_referenced(target: Target, doc: Mapping[str, Any]) -> Work[AlyxError]:
     """Which restricting field still points at a record that was to be deleted; that there is one cannot be hidden."""
-    everything = Access()
-    everything.as_admin = True
+    everything = Access.unrestricted()
     for other in target.planner.schema.collections.values():
         for field in other.fields.values():
             reference = field.reference

@@ -61,18 +61,33 @@ def for_development(config: Config) -> tuple[str, Path | None]:
         raise Refusal(f"the development secret {path} cannot be written: {error.strerror}", "set auth.jwt.secret") from error
 
 
-def _make(path: Path) -> tuple[str, Path]:
-    made = secrets.token_urlsafe(48)
-    # A second process may be making one at this moment: the first file wins.
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
-    except FileExistsError:
+def _make(path: Path) -> tuple[str, Path | None]:
+    """The secret that this file now holds, and the file if it was written here.
+
+    Whoever has the lock looks first: of processes that start together one writes, and the others take what it wrote. A file
+    that holds nothing usable, such as an emptied one, is written anew.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, stat.S_IRUSR | stat.S_IWUSR)
+    with open(descriptor, "r+b") as file:
+        _lock(descriptor)
+        standing = _usable(file.read())
+        if standing is not None:
+            return standing, None
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        path.write_text(made + "\n")
-        return made, path
-    with open(descriptor, "w") as file:
-        file.write(made + "\n")
+        made = secrets.token_urlsafe(48)
+        file.seek(0)
+        file.truncate()
+        file.write(made.encode() + b"\n")
     return made, path
+
+
+def _lock(descriptor: int) -> None:
+    """Wait until nobody else makes the secret; closing the file lets go."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a development machine starts one process at a time
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def remarks(config: Config) -> list[str]:
@@ -84,10 +99,15 @@ def remarks(config: Config) -> list[str]:
 
 
 def _read(path: Path) -> str | None:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        text = path.read_text().strip()
-        if len(text.encode()) >= MIN_SECRET:
-            return text
+    with contextlib.suppress(OSError):
+        return _usable(path.read_bytes())
+    return None
+
+
+def _usable(content: bytes) -> str | None:
+    with contextlib.suppress(UnicodeDecodeError):
+        secret = content.decode().strip()
+        return secret if len(secret.encode()) >= MIN_SECRET else None
     return None
 
 

@@ -140,7 +140,8 @@ def _steps(old: Schema, new: Schema) -> Iterator[Operation]:
     for name in kept:
         yield from _field_steps(state.collections[name], new.collections[name])
     gone = _by_reference(state, [name for name in state.collections if name not in new.collections])
-    yield from (DropCollection(item) for item in reversed(gone))
+    alone = Schema(state.version, {item.name: item for item in gone})
+    yield from operations.untangled(alone, [DropCollection(item) for item in reversed(gone)])
     for name in kept:
         yield from (AddIndex(name, index) for index in _missing(new.collections[name].indexes, state.collections[name].indexes))
 

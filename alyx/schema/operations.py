@@ -182,6 +182,28 @@ def invert(operation: Operation) -> Operation:
             return Sql(down, up)
 
 
+def untangled(schema: Schema, steps: Iterable[Operation]) -> list[Operation]:
+    """The same operations, in which collections that refer to one another in a circle can be dropped: a reference to one that
+    goes first is taken off the other. Raises OperationError when an operation does not fit.
+    """
+    found: list[Operation] = []
+    waiting = list(steps)
+    while waiting:
+        step = waiting.pop(0)
+        if isinstance(step, DropCollection):
+            name = step.collection.name
+            later = {each.collection.name for each in waiting if isinstance(each, DropCollection)}
+            for owner, item in references(schema, name):
+                if owner.name in later - {name}:
+                    plain = replace(item, type=item.value_type, target_type=None, reference=None, display_name=None)
+                    found.append(ModifyField(owner.name, item, plain))
+                    schema = evolve(schema, found[-1])
+            step = DropCollection(find(schema, name))
+        found.append(step)
+        schema = resolve(evolve(schema, step))
+    return found
+
+
 def find(schema: Schema, name: str) -> Collection:
     """A collection by name. Raises OperationError if there is none."""
     if name not in schema.collections:

@@ -155,7 +155,7 @@ def test_a_database_that_planned_its_way_to_what_the_files_say_takes_them_as_don
     assert not applied.changed
     assert applied.remarks == (
         "001_first.yaml: what it says stands already; noted as applied",
-        "002_second.yaml: what it says stands already; noted as applied",
+        "002_second.yaml: what it says stands already; noted as applied, but its `sql` was not run",
     )
     assert world.migrator.check(BOTH).ok
 
@@ -271,3 +271,18 @@ def test_a_file_that_would_leave_a_table_without_a_key_is_refused(world: World) 
     )
     with pytest.raises(MigrationError, match=r"002_no_key\.yaml does not fit the database: `posts` would have no primary key"):
         world.migrator.apply(BOTH)
+
+
+def test_every_statement_of_an_sql_operation_runs(world: World) -> None:
+    more = "  - {type: sql, up: \"INSERT INTO posts VALUES ('a', 'b') RETURNING id; INSERT INTO posts VALUES ('c', 'd')\"}\n"
+    world.write("001_first.yaml", FIRST + more)
+    world.migrator.apply(schema("title: {type: string, nullable: true}"))
+    assert world.run("SELECT * FROM posts") == [("a", "b"), ("c", "d")]
+
+
+def test_planned_migrations_of_long_names_can_become_files(world: World) -> None:
+    long = f"  {'x' * 60}: {{fields: {{id: {{type: uuid, primary: true}}}}}}"
+    world.migrator.apply(BOTH)
+    world.migrator.apply(schema("title: {type: string, nullable: true}\nviews: {type: int, default: 0}", long))
+    written = world.migrator.create(BOTH, "back")
+    assert [files.read(path).name for path in written][1] == "add_collection_" + "x" * 48

@@ -116,3 +116,41 @@ def test_what_is_kept_goes_after_its_time_or_when_asked(filled: World) -> None:
     finally:
         clock.pin(None)
     assert filled.migrator.empty_trash() == 0
+
+
+CIRCLE = """
+  teams:
+    fields:
+      id: {type: string, primary: true}
+      leader: {type: string, references: people.id, nullable: true, onDelete: set null}
+  people:
+    fields:
+      id: {type: string, primary: true}
+      team: {type: relation, relation: {collection: teams, field: id, onDelete: cascade}, nullable: true}
+"""
+
+
+def test_collections_that_refer_to_each_other_are_added_dropped_and_brought_back(world: World) -> None:
+    alone, both = schema(""), schema("", CIRCLE.strip("\n"))
+    world.migrator.apply(alone)
+    world.migrator.apply(both)
+    world.run("INSERT INTO teams (id) VALUES ('t')")
+    world.run("INSERT INTO people VALUES ('p', 't')")
+    world.run("UPDATE teams SET leader = 'p'")
+    records = world.records(both)
+    assert world.migrator.apply(alone, accept_data_loss=True).ok
+    assert world.migrator.drift(alone).found == ()
+    world.migrator.rollback()
+    assert world.migrator.drift(both).found == ()
+    assert world.records(both) == records
+    world.migrator.rollback()
+    assert world.migrator.drift(alone).found == ()
+
+
+def test_sql_that_only_another_engine_can_take_back_is_not_said_to_be_undone(world: World) -> None:
+    world.migrator.apply(schema(""))
+    engines = "sqlite: {up: INSERT INTO posts VALUES ('a')}, postgresql: {up: A, down: B}"
+    world.write("001_one.yaml", f"version: 1\nname: one\noperations:\n  - sql: {{{engines}}}\n")
+    world.migrator.apply(schema(""))
+    with pytest.raises(MigrationError, match="its `sql` has no `down`"):
+        world.migrator.rollback()

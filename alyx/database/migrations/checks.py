@@ -91,11 +91,18 @@ class _Rows:
     restore: str | None = None
 
     def select(self, what: str, where: str = "1", tail: str = "", params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return fetch(self.connection, self._sql(what, where, tail), params)
+
+    def each(self, what: str, where: str) -> Iterator[tuple[Any, ...]]:
+        """One row after the other, for what may be a whole table."""
+        yield from self.connection.execute(self._sql(what, where, ""))
+
+    def _sql(self, what: str, where: str, tail: str) -> str:
         if self.restore:
             same = f" AND k.became IS t.{quoted(self.column)}" if self.column else ""
             kept = f"SELECT 1 FROM {quoted(self.restore)} k WHERE k.new_key = t.{quoted(self.key)}{same}"
             where = f"({where}) AND NOT EXISTS ({kept})"
-        return fetch(self.connection, f"SELECT {what} FROM {quoted(self.table)} t WHERE {where} {tail}", params)
+        return f"SELECT {what} FROM {quoted(self.table)} t WHERE {where} {tail}"
 
     @property
     def keys(self) -> str:
@@ -234,7 +241,7 @@ def _scan(rows: _Rows, passage: Passage, label: str) -> list[Finding]:
     tighter = not passage.is_plain or bool(diff.tightened(passage.old, passage.new))
     judge = convert.door(passage.new) if tighter else None
     room: Counter[Kind] = Counter()
-    for key, stored in rows.select(f"{rows.keys}, {rows.values}", f"{rows.values} IS NOT NULL"):
+    for key, stored in rows.each(f"{rows.keys}, {rows.values}", f"{rows.values} IS NOT NULL"):
         for kind, reason in _faults(passage, stored, judge):
             mark = (kind, _show(passage.old, stored), reason)
             count, keys = found.get(mark, (0, []))

@@ -170,11 +170,12 @@ class Execution:
     def _sql(self, step: Sql, before: Schema) -> None:
         text = step.up.get(ENGINE)
         if text:
-            self._connection.execute(text)
+            for _ in self._connection.execute(text):  # rows of one statement hold back the next until they are read
+                pass
             if not self._connection.in_transaction:
                 raise MigrationError("the SQL ended the transaction", hint="leave BEGIN, COMMIT and ROLLBACK to the migration")
         self.touched |= set(before.collections)
-        if step.up and not step.down:
+        if (text and not step.down.get(ENGINE)) or not step.down:
             self.undo = None
         self._did(step)
 

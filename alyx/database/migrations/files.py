@@ -48,7 +48,8 @@ OPERATION_KEYS: dict[str, tuple[str, ...]] = {
 
 _OPTIONAL = frozenset({("drop_collection", "definition"), ("drop_field", "definition"), ("modify_field", "from")})
 _FILE = re.compile(r"([0-9]{1,9})_([a-z0-9][a-z0-9_]*)\.ya?ml")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+LONGEST_NAME = 63
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,9 @@ def file_name(version: int, name: str) -> str:
 
 def check_name(name: str) -> None:
     """Raise MigrationError for a name that a migration cannot have."""
-    if not _NAME.fullmatch(name):
-        raise MigrationError(f"`{name[:80]}` cannot name a migration", hint="a-z, 0-9 and _ only, a letter first, at most 63")
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        hint = f"a-z, 0-9 and _ only, a letter first, at most {LONGEST_NAME}"
+        raise MigrationError(f"`{name[:80]}` cannot name a migration", hint=hint)
 
 
 def write(folder: Path, version: int, name: str, steps: Sequence[Operation], description: str | None = None) -> Path:

@@ -81,7 +81,11 @@ def adopt(database: apsw.Connection, steps: list[Step], found: list[File]) -> li
             history.next_id(database), file.version, file.name, "file", file.checksum, tuple(made), undo, after, clock.now()
         )
         history.add(database, step)
-    return [f"{file.path.name}: what it says stands already; noted as applied" for file, _, _ in adopted]
+    return [f"{file.path.name}: what it says stands already; noted as applied{_not_run(made)}" for file, _, made in adopted]
+
+
+def _not_run(made: Sequence[operations.Operation]) -> str:
+    return ", but its `sql` was not run" if any(isinstance(item, operations.Sql) for item in made) else ""
 
 
 def write_planned(folder: Path, database: apsw.Connection, steps: list[Step], found: list[File]) -> list[Path]:
@@ -103,7 +107,8 @@ def write_planned(folder: Path, database: apsw.Connection, steps: list[Step], fo
     number = max(by_version, default=0)
     for step in planned:
         number += 1
-        path = files.write(folder, number, step.name, list(step.operations), "A planned migration that was applied.")
+        name = step.name[: files.LONGEST_NAME]
+        path = files.write(folder, number, name, list(step.operations), "A planned migration that was applied.")
         history.become_file(database, step, number, files.checksum(path.read_text(encoding="utf-8")))
         written.append(path)
     return written

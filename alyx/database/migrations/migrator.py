@@ -292,7 +292,7 @@ class Migrator:
         execution = Execution(database, step.id, clock.now(), keep=False)
         undo = [_without_restore(item, kept) for item in step.undo]
         try:
-            execution.run(step.schema, undo)
+            execution.run(step.schema, operations.untangled(step.schema, undo))
         except (MigrationError, OperationError) as error:
             reasons, hint = (error.reasons, error.hint) if isinstance(error, MigrationError) else ([], None)
             raise MigrationError(f"{step.name} cannot be rolled back: {error.args[0]}", reasons=reasons, hint=hint) from error
@@ -364,7 +364,8 @@ def _planned_name(steps: list[Step], judged: Sequence[Judged]) -> str:
     subject = first.get("field") or first.get("definition", first.get("to", first.get("index", "")))
     word = subject["name"] if isinstance(subject, dict) else subject
     name = f"{first['type']}_{word}" if word else str(first["type"])
-    return f"{name}_and_{len(judged) - 1}_more" if len(judged) > 1 else name
+    more = f"_and_{len(judged) - 1}_more" if len(judged) > 1 else ""
+    return name[: files.LONGEST_NAME - len(more)] + more
 
 
 def _file_state(file: File) -> FileState:

@@ -20,7 +20,7 @@ from alyx.rules import check, given, parser, python, syntax, tree, types
 from alyx.rules.check import Scope
 from alyx.rules.given import Given, Outcome
 from alyx.rules.literals import CheckError
-from alyx.rules.sql import LARGEST, Lowering, size, too_large
+from alyx.rules.sql import LARGEST, LARGEST_WHERE, STEPS, STEPS_WHERE, Lowering, size, too_large
 from alyx.rules.sql_forms import Sql, Unsupported
 from alyx.schema.model import FORBIDDEN_RULE, OPERATIONS, Collection, Field, Operation, Place, RuleText, Schema
 
@@ -136,19 +136,21 @@ class Rule:
         if not self.looks_elsewhere:
             _ = self._verdict
 
-    def prove(self) -> None:
+    def prove(self, largest: int = LARGEST, steps: int = STEPS) -> None:
         """Lower the rule for every kind of caller, so that no request finds out what SQL cannot say. Raises Unsupported."""
         loose = any(item.expr.type.kind == "dyn" for item in self._early)
         for kind in _KINDS if loose else _KINDS[:1]:
             outcomes: dict[str, Outcome] = {item.bind: _assumed(item, kind) for item in self._early}
-            if size(self._lower(outcomes, _value_column)) > LARGEST:
+            if size(self._lower(outcomes, _value_column, steps)) > largest:
                 raise too_large(self.tree)
 
     def _outcomes(self, auth: Mapping[str, Any]) -> dict[str, Outcome]:
         return {item.bind: item.outcome(auth) for item in self._early}
 
-    def _lower(self, outcomes: Mapping[str, Outcome], column: Callable[[Field], Sql]) -> sa.ColumnElement[bool]:
-        return Lowering(self._metadata, self._givens, outcomes, column).lower(self.tree)
+    def _lower(
+        self, outcomes: Mapping[str, Outcome], column: Callable[[Field], Sql], steps: int = STEPS
+    ) -> sa.ColumnElement[bool]:
+        return Lowering(self._metadata, self._givens, outcomes, column, steps).lower(self.tree)
 
 
 def _value_column(field: Field) -> Sql:
@@ -247,12 +249,13 @@ def _compiled(
     text: str, place: Place, scope: Scope, metadata: sa.MetaData, limits: parser.Limits, *, in_sql: bool, missing: bool = False
 ) -> Rule:
     name = scope.doc.name if scope.doc else ""
-    digest = hashlib.sha256(f"{name}:{text}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    # Whole: a client who found a `where` with the digest of a rule would bind the values of that rule's parameters.
+    digest = hashlib.sha256(f"{name}:{text}".encode("utf-8", "surrogatepass")).hexdigest()
     try:
         typed = check.check_rule(parser.parse(text, limits), scope)
         rule = Rule(text, place, typed, metadata, missing=missing, digest=digest)
         if in_sql or rule.looks_elsewhere:
-            rule.prove()
+            rule.prove(*((LARGEST_WHERE, STEPS_WHERE) if limits is parser.WHERE else ()))
         if scope.request:
             rule.prepare()
     except (syntax.CelSyntaxError, CheckError, Unsupported) as error:

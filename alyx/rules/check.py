@@ -369,7 +369,7 @@ class _Checker:
     @staticmethod
     def short_needle(needle: Expr) -> None:
         """Of a client: a long needle in a long text holds a reader for seconds, and nothing interrupts it (hard-parts §5.1)."""
-        if any(isinstance(part, tree.Column) for part in tree.walk(needle)):
+        if any(isinstance(part, tree.Column | tree.Local) for part in tree.walk(needle)):
             raise CheckError("the text to look for cannot come from the record", needle.start, "startsWith() and == can")
         if isinstance(needle, tree.Const) and len(needle.value.encode("utf-8", "surrogatepass")) > 256:
             raise CheckError("the text to look for is longer than 256 bytes", needle.start)

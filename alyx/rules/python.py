@@ -71,6 +71,8 @@ class _Writer:
         self.counter = itertools.count()
         self.globals: dict[str, Any] = dict(_NAMES)
         self.auth: dict[str, None] = {}
+        self.locals: dict[str, str] = {}
+        """Variable of a macro -> its name in Python. A macro inside may use the same one, so each has a name of its own."""
         self.guards: dict[str, None] | None = None
         """Caller's fields that the comparison at hand cannot do without; None where a null must be raised instead."""
 
@@ -147,10 +149,12 @@ class _Writer:
         result, items = self.new(), self.new()
         self.attempt(lambda: f"items_of({self.value(expr.source)})", items)
         self.put(f"{result} = None if {items} is None else {neutral}")
+        outer, self.locals = self.locals, self.locals | {expr.variable: self.new()}
         self.put(f"for {self.local(expr.variable)} in {items} or ():")
         self.indent += 1
         assert expr.predicate is not None
         found = self.verdict(expr.predicate)
+        self.locals = outer
         self.put(f"if {found} is not {neutral}: {result} = {found}")
         self.put(f"if {found} is {decisive}: break")
         self.indent -= 1
@@ -226,12 +230,11 @@ class _Writer:
                 raise ValueError("looks into another collection")
         return self.decided(expr)
 
-    @staticmethod
-    def local(name: str) -> str:
-        return f"x_{name}"
+    def local(self, name: str) -> str:
+        return self.locals[name]
 
     def column(self, expr: tree.Column) -> str:
-        found = f"{'doc' if expr.source == 'doc' else self.local(expr.source)}[{expr.field.name!r}]"
+        found = f"doc[{expr.field.name!r}]"
         return f"decode({found})" if expr.type.kind == "bytes" else found
 
     def caller(self, name: str) -> str:
@@ -318,8 +321,8 @@ class _Writer:
 
     def gathered(self, expr: tree.Comprehension) -> str:
         """filter, map and exists_one: an error in any step is one of the whole."""
-        result, variable = self.new(), self.local(expr.variable)
-        source = self.value(expr.source)
+        result, variable, source = self.new(), self.new(), self.value(expr.source)
+        named, self.locals = self.locals, self.locals | {expr.variable: variable}
         self.put(f"{result} = []")
         self.put(f"for {variable} in items_of({source}):")
         self.indent += 1
@@ -327,7 +330,7 @@ class _Writer:
         if expr.predicate is not None:
             self.put(f"if not {self.decided(expr.predicate)}: continue")
         self.put(f"{result}.append({self.widen(expr.transform) if expr.transform else variable})")
-        self.guards = outer
+        self.guards, self.locals = outer, named
         self.indent -= 1
         return f"(len({result}) == 1)" if expr.kind == "exists_one" else result
 

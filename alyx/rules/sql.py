@@ -26,7 +26,12 @@ _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 LARGEST = 20_000
 """How many elements the SQL of one rule may have. A test of ?: stands in it twice, a compared condition four times, and so on
 for what is inside: without a limit, 50 nodes of a client could become gigabytes of SQL."""
-_STEPS = 2_000
+LARGEST_WHERE = 2_000
+"""The same for a client's condition, which is lowered and compiled on the event loop: 20,000 take a third of a second."""
+STEPS, STEPS_WHERE = 2_000, 300
+"""How many conditions may be lowered on the way there."""
+_IN_JSON = frozenset({"dyn", "null", "bool", "int", "double", "string", "list", "map"})
+"""Kinds of values that stay what they are in a list that SQL sees as JSON."""
 _BIND = {"bool": sa.INTEGER, "int": sa.INTEGER, "uint": sa.INTEGER, "duration": sa.INTEGER, "double": sa.REAL, "bytes": sa.BLOB}
 
 
@@ -43,6 +48,7 @@ class Lowering:
     """Lowers one tree for one shape.
 
     column: how a field of `doc` is read: a table's column, or a parameter. outcomes: by a given part's bind (given.py).
+    most: conditions that may be lowered.
     """
 
     def __init__(
@@ -51,13 +57,14 @@ class Lowering:
         givens: Mapping[int, Given],
         outcomes: Mapping[str, Outcome],
         column: Callable[[Field], Sql],
+        most: int = STEPS,
     ) -> None:
         self.metadata = metadata
         self.givens = givens
         self.outcomes = outcomes
         self.sources: dict[str, Callable[[Field], Sql]] = {"doc": column}
         self.locals: dict[str, Operand | Json] = {}
-        self.steps = 0
+        self.steps, self.most = 0, most
         self.forms = SqliteForms()
         self.json = sql_json.JsonForms(self.forms)
 
@@ -66,7 +73,7 @@ class Lowering:
     def lower(self, e: Expr, negate: bool = False, on_error: bool = False) -> Sql:
         """See the module's docstring. Raises Unsupported, also for what would become too large."""
         self.steps += 1
-        if self.steps > _STEPS:
+        if self.steps > self.most:
             raise too_large(e)
         given = self.givens.get(id(e))
         if given is not None and given.condition:
@@ -117,7 +124,7 @@ class Lowering:
         """exists and all over a JSON list: like a collection's exists; `all(x, p)` is `!exists(x, !p)`."""
         if on_error:
             return not_true(self._quantified(e, not negate, False))
-        source = self.value(e.source)
+        source = self._whole(e.source)
         if isinstance(source, Operand) and source.kind not in ("list", "map"):
             return sa.false()
         ok, rows, element = self.json.unnested(source, e.source.type)
@@ -144,6 +151,8 @@ class Lowering:
             case tree.Present():
                 return self._present(e)
         operand = self.value(e)
+        if isinstance(operand, Json) and e.type.kind == "bool":
+            operand = self.json.narrowed(operand, "bool")
         if isinstance(operand, Json) or operand.kind == "error":
             return _never()
         if isinstance(e, tree.Invoke):
@@ -294,11 +303,17 @@ class Lowering:
             return self._in_list(e, item, e.container)
         if isinstance(item, Json):
             raise Unsupported("a JSON value cannot be looked for here", e.start, "compare it with single values")
-        container = self.value(e.container)
+        container = self._whole(e.container)
         if not isinstance(container, Json) and container.kind not in ("list", "map"):
             return _never()
         ok, true = self.json.holds(container, item)
         return Atom(true, not_true(true), (*item.ok, *ok))
+
+    def _whole(self, e: Expr) -> Operand | Json:
+        """A list or map that SQL looks into."""
+        if e.type.item and e.type.item.kind not in _IN_JSON:
+            raise Unsupported(f"a {e.type} cannot be looked into here", e.start, "compare with each value")
+        return self.value(e)
 
     def _in_list(self, e: tree.Contains, item: Operand | Json, container: tree.ListOf) -> Atom:
         others = [self.value(each) for each in container.items]

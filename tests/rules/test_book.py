@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from alyx.database import tables
 from alyx.database.compile import compile_query
-from alyx.rules.book import Rule, RuleBook
+from alyx.rules.book import Rule, RuleBook, RuleFault
 from alyx.schema.model import Type
 from tests.rules.conftest import collection, load, read_rule, schema
 from tests.rules.differential import database, run
@@ -176,3 +176,39 @@ def test_the_values_of_a_rule_are_bound_and_never_part_of_the_text() -> None:
 
 def test_the_book_is_made_from_a_schema_without_rules() -> None:
     assert RuleBook.load(MADE, METADATA).of("members").delete.missing
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("doc.tags.exists(x, doc.tags.exists(x, x == 'a') && x == 'b')", True),
+        ("doc.tags.all(x, doc.tags.exists(x, x == 'c') || x == 'b')", False),
+        ("[1, 2].exists(x, x == 1 && [5].exists(x, x == 5) && x == 1 && doc.title == 't')", True),
+        ("[true].exists(x, x && doc.title == 't')", True),
+        ("[false].exists(x, x || doc.title == 'u')", False),
+    ],
+)
+def test_a_variable_inside_a_macro_hides_the_outer_one_there_alone(text: str, expected: bool) -> None:
+    made = schema(collection("docs", title=Type.STRING, tags=Type.JSON))
+    metadata = tables.build(made)
+    record = {"id": "1", "title": "t", "tags": ["b", "a"]}
+    rule = read_rule(made, metadata, text)
+    assert rule.judge({}, record, {}) is expected
+    found = run(database([], []), rule.holds_for_values({}), rule.binds({}, {}) | rule.doc_binds(record))
+    assert bool(found) is expected
+
+
+def test_a_list_that_json_cannot_hold_is_refused_and_not_compared_wrongly() -> None:
+    made = schema(collection("docs", at=Type.TIMESTAMP))
+    for text in ("[timestamp('2026-01-01T00:00:00Z')].exists(t, doc.at > t)", "doc.at in [doc.at].filter(t, true)"):
+        with pytest.raises(RuleFault):
+            read_rule(made, tables.build(made), text)
+
+
+def test_nobody_can_find_a_where_whose_parameters_are_those_of_a_rule() -> None:
+    book = load(collection("docs", {"read": "doc.team == auth.claims.team"}, team=Type.STRING))
+    (ours,) = book.of("docs").read.binds({"claims": {"team": "a"}}, {})
+    (theirs,) = book.where("docs", "doc.team == auth.role + 'b'").binds({"role": "a"}, {})
+    for name in (ours, theirs):
+        assert len(name.split("_")[1]) * 4 >= 256
+    assert ours != theirs

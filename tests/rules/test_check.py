@@ -142,6 +142,7 @@ def test_what_a_client_looks_for_is_short_and_not_from_the_record() -> None:
         "doc.title.contains(doc.title + 'a')",
         f"doc.title.contains('{'a' * 300}')",
         "doc.title.indexOf(doc.title) == 1",
+        "doc.tags.exists(tag, doc.title.contains(tag))",
     ):
         with pytest.raises(AlyxError, match="the text to look for"):
             book.where("posts", text)
@@ -158,13 +159,15 @@ def test_what_a_client_looks_for_is_short_and_not_from_the_record() -> None:
         "doc.title.substring(size(" * 7 + "doc.title" + "), 1)" * 7 + " == 'a'",
         "(doc.n + " * 10 + "1" + ")" * 10 + " == 1",
         "doc.tags.all(a, " * 8 + "a == 'a'" + ")" * 8,
+        "(" * 7 + "doc.n == 1" + ") == (doc.n == 1)" * 7,
+        "!(" * 8 + "(doc.n in [1, doc.n])" + " == false)" * 8,
     ],
 )
 def test_no_small_condition_becomes_a_huge_query(text: str) -> None:
     started = time.process_time()
     with contextlib.suppress(AlyxError):
         RuleBook.load(SCHEMA, METADATA).where("posts", text)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 0.3
 
 
 def test_claims_that_no_parameter_can_hold_are_an_error_and_not_a_crash() -> None:

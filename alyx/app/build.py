@@ -29,11 +29,10 @@ from alyx.http.server import Serving
 from alyx.records.records import Records
 from alyx.rules.book import RuleBook
 from alyx.schema import load as schemas
-from alyx.schema.model import Operation, Schema
+from alyx.schema.model import JUDGED, Operation, Schema
 
 _A_DAY = 86_400.0
 _GAUGES = frozenset({"write_queue", "read_queue", "wal_bytes", "largest_group"})
-_JUDGED: tuple[Operation, ...] = ("create", "read", "update", "delete")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def remarks(config: Config, source: Source) -> list[str]:
     """What to tell at start: rules that are missing, keys that do nothing yet, variables that nobody knows."""
     closed = []
     for collection in source.schema.collections.values():
-        missing = [operation for operation in _JUDGED if operation not in collection.rules]
+        missing = [operation for operation in JUDGED if operation not in collection.rules]
         if missing:
             closed.append(f"{collection.name} has no rule for {_and(missing)}: closed to all but admins")
     later = [f"{name} in alyx.yaml does nothing yet: its feature comes with a later version" for name in config.later]
@@ -144,7 +143,7 @@ class Program:
                 *admin.routes(records),
                 *self.health.routes(),
                 *metrics.routes(self._metrics, self._config.metrics()),
-                *docs.routes(source.schema, self._config.docs()),
+                *docs.routes(source.schema, self._config.limits(), self._config.docs()),
             ]
         )
 

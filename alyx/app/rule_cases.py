@@ -37,7 +37,7 @@ from alyx.records.explaining import Question
 from alyx.records.row import Writable
 from alyx.records.transfer import without_secrets
 from alyx.schema import yaml
-from alyx.schema.model import Collection, Operation
+from alyx.schema.model import JUDGED, Collection, Operation
 from alyx.schema.readers import Read
 from alyx.schema.values import Validator
 from alyx.schema.yaml import Faults, Node
@@ -103,7 +103,7 @@ class _Reader:
             return None
         self._faults.unknown_keys(node, str(index), _KEYS)
         self._word(node, index, "collection", tuple(self._collections))
-        self._word(node, index, "operation", explaining.OPERATIONS)
+        self._word(node, index, "operation", JUDGED)
         self._word(node, index, "expect", ("allow", "deny"))
         auth = self._members(node, index, "auth", explaining.AUTH)
         request = self._members(node, index, "request", explaining.REQUEST)

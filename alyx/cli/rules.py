@@ -11,6 +11,7 @@ import click
 from alyx.app.refusal import Refusal
 from alyx.cli import console, project
 from alyx.cli.lazy import Commands
+from alyx.schema.model import JUDGED
 
 
 @click.group(cls=Commands)
@@ -20,7 +21,7 @@ def rules() -> None:
 
 @rules.command()
 @click.argument("collection")
-@click.argument("operation", type=click.Choice(["create", "read", "update", "delete"]))
+@click.argument("operation", type=click.Choice(JUDGED))
 @click.argument("record", required=False)
 @click.option("--data", help="What a create or an update brings, as JSON.")
 @click.option("--id", "user_id", help="Who asks: `auth.id`. Without it nobody is signed in.")

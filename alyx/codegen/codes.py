@@ -1,11 +1,13 @@
-"""The codes and operators of the REST API (contract §3), each with its status and a sentence: one table for OpenAPI and docs.
+"""The codes and operators of the REST API (contract §3), each with its status and a sentence: the one table of them.
 
-`describe` builds the answers of an operation from it; tests compare it with what `http` and `records` really use.
+`describe` builds the answers of an operation from it, `http` takes the status of an error from it, a test holds docs/api.md to
+it. Never builds an answer itself.
 """
 
 from __future__ import annotations
 
-from alyx.schema.model import SEARCHED, Field, Type
+from alyx.records import query
+from alyx.schema.model import Field, Type
 
 ERRORS: dict[str, tuple[int, str]] = {
     "INVALID_JSON": (400, "The body is not JSON as Alyx takes it (syntax, duplicate keys, depth, numbers beyond 64 bit)."),
@@ -36,6 +38,13 @@ ERRORS: dict[str, tuple[int, str]] = {
     "DATABASE_UNAVAILABLE": (503, "The database cannot take the write (disk full or failing); nothing was stored."),
 }
 """Every `code` of the envelope: its status and what it says."""
+
+
+def status(code: str) -> int:
+    """The status of a code; 500 for one that the table does not know, so that a slip is seen and not hidden."""
+    found = ERRORS.get(code)
+    return 500 if found is None else found[0]
+
 
 DETAILS: dict[str, str] = {
     "required": "is missing, or null where null is not allowed",
@@ -77,17 +86,18 @@ OPERATORS: dict[str, str] = {
 }
 """Every operator of `filter`: what it asks."""
 
-_ALWAYS = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "is_null", "not_null")
-_TEXT = tuple(OPERATORS)
-_TEXT_TYPES = SEARCHED | {Type.ID, Type.UUID, Type.SELECT}
-
 
 def operators(field: Field) -> tuple[str, ...]:
     """The operators that a field takes, in the order of the table; those of a JSON member are all of them."""
+    taken = query.NULL_OPERATORS | _with_value(field)
+    return tuple(name for name in OPERATORS if name in taken)
+
+
+def _with_value(field: Field) -> frozenset[str]:
     if field.is_list:
-        return ("contains", "is_null", "not_null")
+        return frozenset({"contains"})
     if field.type is Type.JSON:
-        return ("is_null", "not_null")
+        return frozenset()
     if field.value_type is Type.BLOB:
-        return ("eq", "ne", "is_null", "not_null")
-    return _TEXT if field.value_type in _TEXT_TYPES else _ALWAYS
+        return frozenset({"eq", "ne"})
+    return query.OPERATORS if field.value_type in query.TEXTS else query.COMPARISONS

@@ -11,6 +11,7 @@ from typing import Any
 
 from alyx.codegen import objects, operations, parameters, values
 from alyx.codegen.shapes import Api, Group, Many, Member, Named, Object, OneOf, Operation, Scalar
+from alyx.records.limits import PAGE_DEFAULT, Limits
 from alyx.schema import model
 from alyx.schema.model import Collection, Field, Schema
 
@@ -28,14 +29,17 @@ _ABOUT = (
 )
 
 
-def api(schema: Schema, *, title: str = "Alyx", version: str | None = None, description: str = "") -> Api:
-    """The description of everything that a running server of this schema answers. version: the schema's when None."""
+def api(schema: Schema, limits: Limits, *, title: str = "Alyx", version: str | None = None, description: str = "") -> Api:
+    """The description of everything that a running server of this schema answers.
+
+    limits: those that the record API keeps. version: the schema's when None.
+    """
     collections = schema.collections.values()
-    named = objects.shared(schema)
+    named = objects.shared(schema, limits)
     found: list[Operation] = []
     for collection in collections:
         named.update(_objects(schema, collection))
-        found += operations.records(schema, collection)
+        found += operations.records(schema, collection, limits)
     return Api(
         title=title,
         version=version or str(schema.version),
@@ -44,7 +48,7 @@ def api(schema: Schema, *, title: str = "Alyx", version: str | None = None, desc
             *(Group(item.name, item.description or f"Records of `{item.name}`.") for item in collections),
             Group(operations.SERVER, "Several writes at once, health, metrics and this description."),
         ),
-        operations=(*found, *operations.server()),
+        operations=(*found, *operations.server(limits)),
         objects=named,
         headers=_HEADERS,
     )
@@ -80,7 +84,7 @@ def _objects(schema: Schema, collection: Collection) -> dict[str, Object]:
                 Member("next_cursor", _TEXT, description="For the next page; absent on the last."),
             ),
             f"A page of `{name}`.",
-            example={"docs": [example], "total": 1, "limit": parameters.DEFAULT_LIMIT, "offset": 0},
+            example={"docs": [example], "total": 1, "limit": PAGE_DEFAULT, "offset": 0},
         ),
         f"{name}.created": Object(
             (Member("docs", Many(OneOf((Named(name), Named(f"{name}.key")))), True),), "New records, in the order given."

@@ -6,14 +6,14 @@ Pure; called by `describe`. Their names begin with a capital, so none can meet a
 from __future__ import annotations
 
 from alyx.codegen import codes
-from alyx.codegen.operations import MAX_BATCH
 from alyx.codegen.shapes import Anything, Many, Member, Named, Object, OneOf, Scalar
-from alyx.schema.model import Schema
+from alyx.records.limits import Limits
+from alyx.schema.model import JUDGED, Schema
 
 _TEXT = Scalar("string")
 
 
-def shared(schema: Schema) -> dict[str, Object]:
+def shared(schema: Schema, limits: Limits) -> dict[str, Object]:
     """The objects that belong to no collection; their names begin with a capital, so none can meet a collection's."""
     detail = Object(
         (
@@ -42,14 +42,14 @@ def shared(schema: Schema) -> dict[str, Object]:
             "timestamp": "2026-03-01T08:00:00.123456Z",
         },
     )
-    return {"Error": error, "Fault": detail, **_batches(schema), **_explanations(schema), **_states()}
+    return {"Error": error, "Fault": detail, **_batches(schema, limits), **_explanations(schema), **_states()}
 
 
 def _table(words: dict[str, str]) -> str:
     return "\n".join(f"- `{word}`: {text}" for word, text in words.items())
 
 
-def _batches(schema: Schema) -> dict[str, Object]:
+def _batches(schema: Schema, limits: Limits) -> dict[str, Object]:
     operation = Object(
         (
             Member("method", Scalar("string", values=("POST", "PATCH", "PUT", "DELETE")), True),
@@ -68,7 +68,7 @@ def _batches(schema: Schema) -> dict[str, Object]:
         )
     )
     return {
-        "Batch": Object((Member("operations", Many(operation, least=1, most=MAX_BATCH), True),), closed=True, example=example),
+        "Batch": Object((Member("operations", Many(operation, least=1, most=limits.batch), True),), closed=True, example=example),
         "BatchResults": Object((Member("results", Many(result), True),), "In the order of the operations."),
     }
 
@@ -88,7 +88,7 @@ def _explanations(schema: Schema) -> dict[str, Object]:
         ),
         closed=True,
     )
-    operations = Scalar("string", values=("create", "read", "update", "delete"))
+    operations = Scalar("string", values=JUDGED)
     first = next(iter(schema.collections))
     return {
         "Explain": Object(

@@ -28,6 +28,7 @@ from alyx.codegen.shapes import (
     Scalar,
     Shape,
 )
+from alyx.records.limits import Limits
 from alyx.schema.model import Schema
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -36,9 +37,14 @@ _SHARED_HEADER = "X-Request-ID"
 Json = dict[str, Any]
 
 
-def document(schema: Schema, *, title: str = "Alyx", version: str | None = None, description: str = "") -> tuple[bytes, str]:
-    """The OpenAPI document of a schema as JSON, and its strong ETag. title, version, description: of the `docs` settings."""
-    body = json.dumps(render(describe.api(schema, title=title, version=version, description=description)))
+def document(
+    schema: Schema, limits: Limits, *, title: str = "Alyx", version: str | None = None, description: str = ""
+) -> tuple[bytes, str]:
+    """The OpenAPI document of a schema as JSON, and its strong ETag.
+
+    limits: those that the record API keeps. title, version, description: of the `docs` settings.
+    """
+    body = json.dumps(render(describe.api(schema, limits, title=title, version=version, description=description)))
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 

@@ -1,6 +1,7 @@
 """The operations of the API: six for each collection, then those of the server itself.
 
-Pure; called by `describe`. What each one takes and every status it may answer with (contract §3).
+Pure; called by `describe`. What each one takes and every status it may answer with (contract §3). What the operator may
+set comes in as the record API's own limits.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from collections.abc import Iterable
 
 from alyx.codegen import codes, parameters
 from alyx.codegen.shapes import Answer, Anything, Body, Many, Named, OneOf, Operation, Scalar
+from alyx.records.limits import Limits
 from alyx.schema.model import Collection, Schema
 
-MAX_CREATE = 1000
-MAX_BATCH = 100
 SERVER = "Server"
 """The group of the routes that belong to no collection; collections' names are lower case, so none can be called so."""
 
@@ -40,11 +40,11 @@ def _error(status: int, names: list[str]) -> Answer:
     return Answer(status, text, headers=headers, error=True, codes=tuple(names))
 
 
-def records(schema: Schema, collection: Collection) -> list[Operation]:
+def records(schema: Schema, collection: Collection, limits: Limits) -> list[Operation]:
     """list, create, get, update, replace, delete of one collection."""
     return [
         _list(schema, collection),
-        _create(collection),
+        _create(collection, limits),
         _get(schema, collection),
         _update(collection),
         _replace(collection),
@@ -74,18 +74,18 @@ def _list(schema: Schema, collection: Collection) -> Operation:
     )
 
 
-def _create(collection: Collection) -> Operation:
+def _create(collection: Collection, limits: Limits) -> Operation:
     name = collection.name
     created = OneOf((Named(name), Named(f"{name}.key"), Named(f"{name}.created")))
-    several = Many(Named(f"{name}.create"), most=MAX_CREATE)
+    several = Many(Named(f"{name}.create"), most=limits.create_many)
     return Operation(
         f"create_{name}",
         "post",
         _many(collection),
         name,
         f"Create {name}",
-        f"One record, or a list of at most {MAX_CREATE} of which all are created or none. Who may not read what was created is"
-        " told the key alone.",
+        f"One record, or a list of at most {limits.create_many} of which all are created or none. Who may not read what was"
+        " created is told the key alone.",
         (Answer(201, "Created.", Body(created), ("Location", "ETag")), *errors((*_WRITE, *_BODY))),
         (parameters.IDEMPOTENCY, parameters.AS_ADMIN),
         Body(OneOf((Named(f"{name}.create"), several))),
@@ -168,10 +168,10 @@ def _changed(name: str) -> tuple[Answer, ...]:
     )
 
 
-def server() -> list[Operation]:
+def server(limits: Limits) -> list[Operation]:
     """The routes that every schema has."""
     return [
-        _batch(),
+        _batch(limits),
         _explain(),
         _status("health", "/health", "Health of the parts", "Health", "Healthy.", ("OVERLOADED",)),
         _status("health_live", "/health/live", "Whether the process answers", "Status", "It does."),
@@ -203,7 +203,7 @@ def server() -> list[Operation]:
     ]
 
 
-def _batch() -> Operation:
+def _batch(limits: Limits) -> Operation:
     wanted = (*_WRITE, *_BODY, "DOCUMENT_NOT_FOUND", "CONFLICT")
     return Operation(
         "batch",
@@ -211,8 +211,8 @@ def _batch() -> Operation:
         "/api/batch",
         SERVER,
         "Several writes, all or none",
-        f"At most {MAX_BATCH} operations in one transaction. When one fails nothing is done, and the answer is that operation's"
-        " error with its index as `operation`.",
+        f"At most {limits.batch} operations in one transaction. When one fails nothing is done, and the answer is that"
+        " operation's error with its index as `operation`.",
         (Answer(200, "What each operation answered.", Body(Named("BatchResults"))), *errors(wanted)),
         (parameters.IDEMPOTENCY, parameters.AS_ADMIN),
         Body(Named("Batch")),

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 
 from alyx.codegen import codes, values
 from alyx.codegen.shapes import Many, Parameter, Scalar
+from alyx.records.limits import NEEDLE, PAGE_DEFAULT, PAGE_MOST
+from alyx.records.query import EXPAND_DEPTH
+from alyx.rules.parser import WHERE
 from alyx.schema.model import SEARCHED, Collection, Field, Schema, Type
 
-MAX_LIMIT = 1000
-DEFAULT_LIMIT = 100
 _TEXT = Scalar("string")
 _UNSORTED = (Type.JSON, Type.BLOB, Type.FILE)
 
@@ -21,9 +22,9 @@ def listing(schema: Schema, collection: Collection) -> tuple[Parameter, ...]:
     """Every parameter of a collection's list, in the order of contract §3."""
     return (
         _filter(collection),
-        Parameter("where", "query", Scalar("string", max_length=1024), _WHERE),
+        Parameter("where", "query", Scalar("string", max_length=WHERE.length), _WHERE),
         _sort(collection),
-        *_paging(collection),
+        *_paging(),
         Parameter(
             "count", "query", Scalar("string", values=("exact", "none")), "`none` leaves `total` out, which saves counting."
         ),
@@ -58,8 +59,8 @@ def expand(schema: Schema, collection: Collection) -> tuple[Parameter, ...]:
     if not names:
         return ()
     text = (
-        "Related records, put under `expand` and keyed as written; separated by commas, nested with dots, at most 3 deep. The"
-        f" target's own rules apply. Possible: {_names(names)}."
+        "Related records, put under `expand` and keyed as written; separated by commas, nested with dots, at most"
+        f" {EXPAND_DEPTH} deep. The target's own rules apply. Possible: {_names(names)}."
     )
     return (Parameter("expand", "query", Scalar("string"), text, example=names[0]),)
 
@@ -98,16 +99,11 @@ IF_NONE_MATCH = Parameter("If-None-Match", "header", Scalar("string"), "An `ETag
 UPSERT = Parameter(
     "upsert", "query", Scalar("boolean"), "`true` creates the record when the id is free and the create rule allows it."
 )
-REQUEST_ID = Parameter(
-    "X-Request-ID",
-    "header",
-    Scalar("string", pattern="^[A-Za-z0-9._\\-]{1,128}$"),
-    "Names the request in the log and in errors; one is made when absent or malformed.",
-)
 
 _WHERE = (
     "A condition in CEL over `doc` and `auth`, for what `filter` cannot say, such as"
-    " `doc.a == 1 || (doc.b != null && doc.b.startsWith('x'))`. At most 1 kB and 50 nodes; no `collections`."
+    " `doc.a == 1 || (doc.b != null && doc.b.startsWith('x'))`. At most"
+    f" {WHERE.length} bytes and {WHERE.nodes} nodes; no `collections`."
 )
 
 
@@ -143,13 +139,13 @@ def _sort(collection: Collection) -> Parameter:
     return Parameter("sort", "query", _TEXT, text, example=f"-{last}")
 
 
-def _paging(collection: Collection) -> Iterable[Parameter]:
+def _paging() -> Iterable[Parameter]:
     count = Scalar("integer", minimum=0)
     yield Parameter(
         "limit",
         "query",
         count,
-        f"How many records, {DEFAULT_LIMIT} when absent; more than {MAX_LIMIT} is capped, 0 gives `total` only.",
+        f"How many records, {PAGE_DEFAULT} when absent; more than {PAGE_MOST} is capped, 0 gives `total` only.",
     )
     yield Parameter(
         "offset", "query", count, "How many to leave out first. For long lists `cursor` is faster and does not shift."
@@ -169,7 +165,7 @@ def _search(collection: Collection) -> tuple[Parameter, ...]:
         Parameter(
             "search",
             "query",
-            Scalar("string", max_length=256),
+            Scalar("string", max_length=NEEDLE),
             f"Text to find, without regard to the case of a-z, in {_names(names)}.",
         ),
     )

@@ -15,6 +15,7 @@ from typing import Final
 from alyx.codegen import openapi
 from alyx.http.message import API_POLICY, JSON, Header, Request, Response
 from alyx.http.routes import Endpoint, Route
+from alyx.records.limits import Limits
 from alyx.schema.model import Schema
 
 POLICY: Final = (
@@ -40,8 +41,11 @@ class Docs:
     description: str = ""
 
 
-def routes(schema: Schema, settings: Docs) -> list[Route]:
-    """The routes for this schema; none when the documentation is switched off, so that they answer 404."""
+def routes(schema: Schema, limits: Limits, settings: Docs) -> list[Route]:
+    """The routes for this schema, none when the documentation is switched off, so that they answer 404.
+
+    limits: those that the record API keeps.
+    """
     if not settings.enabled:
         return []
     files = resources.files("alyx.http") / "static"
@@ -49,10 +53,10 @@ def routes(schema: Schema, settings: Docs) -> list[Route]:
         Route("GET", path, _fixed((files / name).read_bytes(), content_type, POLICY), identified=False, limited=False)
         for path, name, content_type in _FILES
     ]
-    return [Route("GET", "/api/openapi.json", _description(schema, settings), identified=False), *page]
+    return [Route("GET", "/api/openapi.json", _description(schema, limits, settings), identified=False), *page]
 
 
-def _description(schema: Schema, settings: Docs) -> Endpoint:
+def _description(schema: Schema, limits: Limits, settings: Docs) -> Endpoint:
     """Rendered at the first request and kept: a reload while somebody types must not pay for it.
 
     In a thread, since hundreds of collections take most of a second.
@@ -62,7 +66,7 @@ def _description(schema: Schema, settings: Docs) -> Endpoint:
     async def describe(request: Request) -> Response:
         if not made:
             body, etag = await asyncio.to_thread(
-                openapi.document, schema, title=settings.title, version=settings.version, description=settings.description
+                openapi.document, schema, limits, title=settings.title, version=settings.version, description=settings.description
             )
             made.append(_fixed(body, JSON, API_POLICY, etag.encode()))
         return await made[0](request)

@@ -9,8 +9,8 @@ from typing import Any
 
 from alyx.base import clock, json
 from alyx.base.errors import AlyxError
+from alyx.codegen import codes
 from alyx.database import work
-from alyx.http import status
 from alyx.http.message import JSON, Header, Response
 
 MAX_DETAILS = 100
@@ -19,7 +19,7 @@ RETRY_SECONDS = 1
 
 def build(error: AlyxError, request_id: str) -> Response:
     """The answer for an error: status by its code, at most 100 details, Retry-After and WWW-Authenticate where they belong."""
-    code = status.of(error.code)
+    status = codes.status(error.code)
     body: dict[str, Any] = {"error": error.message, "code": error.code}
     if error.details:
         body["details"] = [
@@ -32,11 +32,11 @@ def build(error: AlyxError, request_id: str) -> Response:
     body["request_id"] = request_id
     body["timestamp"] = clock.now()
     headers: list[Header] = [(b"cache-control", b"no-store")]
-    if code == 401:
+    if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, error.retry_after)))
-    return Response(code, json.dumps(body), JSON, headers)
+    return Response(status, json.dumps(body), JSON, headers)
 
 
 def translate(error: work.DatabaseError) -> AlyxError | None:

@@ -17,13 +17,11 @@ from alyx.rules import explain as rules
 from alyx.rules import types
 from alyx.rules.book import CollectionRules, Rule
 from alyx.rules.explain import Step
-from alyx.schema.model import Field, Operation, Type
+from alyx.schema.model import JUDGED, Field, Operation, Type
 from alyx.schema.readers import Read, Refused, reader
-from alyx.schema.values import refuse
+from alyx.schema.values import refuse, unreadable
 
 _METHODS: dict[Operation, str] = {"create": "POST", "read": "GET", "update": "PATCH", "delete": "DELETE"}
-OPERATIONS = tuple(_METHODS)
-"""What can be asked about; `update_check` is a part of `update`."""
 
 _KINDS = {"string": Type.STRING, "bool": Type.BOOL, "timestamp": Type.TIMESTAMP, "map": Type.JSON, "dyn": Type.JSON}
 AUTH = {name: reader(Field(name, _KINDS[found.kind])) for name, found in types.AUTH.items()}
@@ -54,7 +52,7 @@ def parse(body: bytes, max_depth: int) -> Asked:
     try:
         value = json.parse(body, max_depth=max_depth + 1)
     except json.InvalidJSON as error:
-        raise AlyxError("INVALID_JSON", str(error)) from None
+        raise unreadable(error) from None
     try:
         _storable(value)
     except Refused as refused:
@@ -63,7 +61,7 @@ def parse(body: bytes, max_depth: int) -> Asked:
         raise AlyxError("VALIDATION_ERROR", "The question must be an object.")
     faults = [Detail(name, "unknown_field", f"known: {', '.join(_MEMBERS)}") for name in value if name not in _MEMBERS]
     operation: Any = value.get("operation")
-    if operation not in OPERATIONS:
+    if operation not in JUDGED:
         faults.append(Detail("operation", "enum", "operation is create, read, update or delete"))
     if not isinstance(value.get("collection"), str):
         faults.append(Detail("collection", "required", "name the collection"))

@@ -23,7 +23,7 @@ TEXT_OPERATORS = frozenset({"like", "contains", "starts_with"})
 NULL_OPERATORS = frozenset({"is_null", "not_null"})
 OPERATORS = COMPARISONS | TEXT_OPERATORS | NULL_OPERATORS
 
-_TEXTS = SEARCHED | {Type.ID, Type.UUID, Type.SELECT}
+TEXTS = SEARCHED | {Type.ID, Type.UUID, Type.SELECT}
 _JSON_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REVERSE = re.compile(r"([a-z][a-z0-9_]*)\(([a-z][a-z0-9_]*)\)")
 _MOST_OFFSET = 2**53
@@ -273,7 +273,7 @@ def _filter(schema: Schema, collection: Collection, text: str, limits: Limits) -
 def _filter_value(subject: Operand, operator: str, text: str) -> Any:
     field = subject.field
     if operator in TEXT_OPERATORS:
-        if not (subject.is_json or field.value_type in _TEXTS or (field.is_list and operator == "contains")):
+        if not (subject.is_json or field.value_type in TEXTS or (field.is_list and operator == "contains")):
             raise invalid(f"filter: {operator} does not apply to {subject.text}, which is {field.type}")
         if field.is_list and operator != "contains":
             raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list")

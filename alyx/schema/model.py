@@ -160,6 +160,8 @@ class RuleText:
 
 Operation = Literal["create", "read", "update", "update_check", "delete"]
 OPERATIONS: tuple[Operation, ...] = ("create", "read", "update", "update_check", "delete")
+JUDGED: tuple[Operation, ...] = ("create", "read", "update", "delete")
+"""What can be asked for; `update_check` is a part of `update`."""
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,18 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from alyx.codegen import codes, describe, openapi
+from alyx.records.limits import Limits
 from alyx.schema import load
 from alyx.schema.model import Schema
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
+LIMITS = Limits()
 
 
 @pytest.fixture(scope="module")
 def spec(schema: Schema) -> Json:
-    body, _ = openapi.document(schema, title="Blog", version="1.2.3")
+    body, _ = openapi.document(schema, LIMITS, title="Blog", version="1.2.3")
     found: Json = json.loads(body)
     return found
 
@@ -54,21 +56,30 @@ def test_the_document_is_valid_openapi_3_1(spec: Json) -> None:
     ["schema.yaml", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "alyx" / "cli" / "templates").glob("*/schema.yaml"))],
 )
 def test_the_schemas_that_we_hand_out_are_described_validly(file: str) -> None:
-    OpenAPIV31SpecValidator(openapi.render(describe.api(load.load(ROOT / file)))).validate()
+    OpenAPIV31SpecValidator(openapi.render(describe.api(load.load(ROOT / file), LIMITS))).validate()
 
 
 def test_the_document_is_the_same_every_time(schema: Schema) -> None:
-    assert openapi.document(schema) == openapi.document(schema)
+    assert openapi.document(schema, LIMITS) == openapi.document(schema, LIMITS)
 
 
 def test_another_schema_has_another_etag(schema: Schema) -> None:
     less = replace(schema, collections=MappingProxyType({"users": schema.collections["users"]}))
-    assert openapi.document(schema)[1] != openapi.document(less)[1]
+    assert openapi.document(schema, LIMITS)[1] != openapi.document(less, LIMITS)[1]
 
 
 def test_title_and_version_come_from_the_settings(spec: Json) -> None:
     assert spec["info"]["title"] == "Blog"
     assert spec["info"]["version"] == "1.2.3"
+
+
+def test_the_limits_are_those_that_the_server_is_set_to(schema: Schema) -> None:
+    spec = openapi.render(describe.api(schema, Limits(create_many=7, batch=3)))
+    create = spec["paths"]["/api/collections/posts"]["post"]
+    assert create["requestBody"]["content"]["application/json"]["schema"]["anyOf"][1]["maxItems"] == 7
+    assert "at most 7" in create["description"]
+    assert spec["components"]["schemas"]["Batch"]["properties"]["operations"]["maxItems"] == 3
+    assert "At most 3 operations" in spec["paths"]["/api/batch"]["post"]["description"]
 
 
 def test_every_collection_has_its_six_operations(spec: Json, schema: Schema) -> None:
@@ -90,12 +101,12 @@ def test_batch_health_and_metrics_are_described(spec: Json) -> None:
 
 
 def test_operation_ids_are_unique(schema: Schema) -> None:
-    names = [operation.name for operation in describe.api(schema).operations]
+    names = [operation.name for operation in describe.api(schema, LIMITS).operations]
     assert len(names) == len(set(names))
 
 
 def test_internal_fields_appear_nowhere(schema: Schema) -> None:
-    assert b"password_hash" not in openapi.document(schema)[0]
+    assert b"password_hash" not in openapi.document(schema, LIMITS)[0]
 
 
 def test_a_list_has_every_parameter_of_the_contract(spec: Json) -> None:
@@ -233,6 +244,6 @@ def test_a_collection_named_like_a_route_meets_no_other_name(schema: Schema) -> 
     order = schema.collections["order"]
     names = ("batch", "health", "metrics", "list", "posts")
     odd = Schema(1, MappingProxyType({name: replace(order, name=name) for name in names}))
-    spec = openapi.render(describe.api(odd))
+    spec = openapi.render(describe.api(odd, LIMITS))
     OpenAPIV31SpecValidator(spec).validate()
     assert len(spec["paths"]) == 2 * len(names) + 7

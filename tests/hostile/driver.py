@@ -11,7 +11,7 @@ from typing import Any
 from alyx import config as settings
 from alyx.app import build
 from alyx.auth import tokens
-from alyx.http import status
+from alyx.codegen import codes
 from tests.asgi import Answer, Client
 from tests.hostile.words import FROZEN, HIDDEN, THING, USER, Hostile
 
@@ -94,7 +94,7 @@ async def _everything(client: Client, config: settings.Config) -> list[Any]:
 def judge(hostile: Hostile, answer: Answer) -> None:
     """Status, code and fault are the contract's; nothing of the inside is told."""
     code = answer.json().get("code") if answer.body and answer.status >= 400 else None
-    allowed = {(hostile.status, hostile.code), *((status.of(more), more) for more in hostile.more)}
+    allowed = {(hostile.status, hostile.code), *((codes.status(more), more) for more in hostile.more)}
     assert (answer.status, code) in allowed, answer
     if hostile.fault:
         name, wanted = hostile.fault

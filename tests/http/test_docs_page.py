@@ -11,6 +11,7 @@ import pytest
 from alyx.http import docs, settings
 from alyx.http.edge import Edge
 from alyx.http.routes import Routes
+from alyx.records.limits import Limits
 from alyx.schema import model
 from alyx.schema.model import Collection, Field, Schema, Type
 from tests.asgi import Client
@@ -24,7 +25,7 @@ SCHEMA = Schema(
 
 
 def client(**options: object) -> Client:
-    return Client(Edge(Routes(docs.routes(SCHEMA, docs.Docs(**options))), settings.Edge()))  # type: ignore[arg-type]
+    return Client(Edge(Routes(docs.routes(SCHEMA, Limits(), docs.Docs(**options))), settings.Edge()))  # type: ignore[arg-type]
 
 
 def test_the_description_is_served_with_an_etag_and_answers_304_to_whoever_has_it() -> None:

@@ -26,6 +26,9 @@ MODES = ("table", "document")
 MAX_NAME = 63
 """Bytes of a name: PostgreSQL's limit."""
 
+_TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
+"""A table of such a name would hide the function from every statement that uses it."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 
@@ -104,8 +107,10 @@ def _collections(top: Section) -> list[references.Draft]:
     for name, child in node.entries():
         path = join("collections", name)
         _check_name(child, path, name, top.faults)
-        if name.startswith("sqlite_"):
-            top.faults.add(child, path, "the prefix `sqlite_` is reserved by SQLite", at_key=True)
+        if name.startswith(("sqlite_", "pragma_")):
+            top.faults.add(child, path, f"the prefix `{name.partition('_')[0]}_` is reserved by SQLite", at_key=True)
+        elif name in _TABLE_FUNCTIONS:
+            top.faults.add(child, path, f"`{name}` is a function of SQLite", at_key=True)
         if not child.is_map:
             top.faults.add(child, path, f"must be a map with `fields`, not {kind(child.value)}", at_key=child.value is None)
             continue

@@ -431,6 +431,10 @@ WHOLE_FAULTS = [
         "collections.sqlite_x",
         "the prefix `sqlite_` is reserved",
     ),
+    *(
+        (f"version: 1\ncollections: {{ {name}: {{ fields: {{ {KEY} }} }} }}", 2, f"collections.{name}", message)
+        for name, message in (("json_each", "is a function of SQLite"), ("pragma_x", "the prefix `pragma_` is reserved"))
+    ),
 ]
 
 

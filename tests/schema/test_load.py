@@ -433,7 +433,10 @@ WHOLE_FAULTS = [
     ),
     *(
         (f"version: 1\ncollections: {{ {name}: {{ fields: {{ {KEY} }} }} }}", 2, f"collections.{name}", message)
-        for name, message in (("json_each", "is a function of SQLite"), ("pragma_x", "the prefix `pragma_` is reserved"))
+        for name, message in (
+            ("json_each", "`json_each` is a function of SQLite"),
+            ("pragma_x", "the prefix `pragma_` is reserved"),
+        )
     ),
 ]
 

@@ -54,7 +54,7 @@ class Backend:
         self.engine = Engine.open(Settings(str(self.path)))
         self._runner.run(self.engine.start())
         book = RuleBook.load(self.schema, metadata)
-        self.records = Records(self.schema, book, metadata, self.engine, self.limits)
+        self.records = Records(self.schema, book, metadata, self.engine, self.limits, asyncio.to_thread)
         routes = Routes([*record_routes.routes(self.records), *admin.routes(self.records)])
         verifier = tokens.Verifier(self._tokens)
         self.edge = Edge(routes, http_settings.Edge(), identify=verifier.identify)

@@ -6,6 +6,7 @@ whole configuration.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from alyx.schema.model import JUDGED, Operation, Schema
 
 _A_DAY = 86_400.0
 _GAUGES = frozenset({"write_queue", "read_queue", "wal_bytes", "largest_group"})
+"""Of the engine's numbers; the others only ever grow."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ async def database(config: Config, *, patient: bool = False) -> AsyncIterator[En
 
 def record_api(config: Config, source: Source, engine: Engine) -> Records:
     """The record API over an engine."""
-    return Records(source.schema, source.book, source.metadata, engine, config.limits())
+    return Records(source.schema, source.book, source.metadata, engine, config.limits(), asyncio.to_thread)
 
 
 class Program:
@@ -108,7 +110,7 @@ class Program:
     ) -> None:
         self._config = config
         self._engine = engine
-        self._metrics = metrics.Metrics([lambda: _database_numbers(engine)])
+        self._metrics = metrics.Metrics([metrics.prefixed("database_", engine.counters, _GAUGES)])
         self.health = health.Health(__version__, {"database": engine.health})
         self.edge = Edge(
             self._routes(source),
@@ -124,12 +126,7 @@ class Program:
 
     def attach(self, serving: Serving) -> None:
         """Show the server's own numbers among the metrics; called when it runs."""
-
-        def numbers() -> dict[str, float]:
-            refused = {f"http_refused_{code.lower()}_total": float(count) for code, count in serving.refused.items()}
-            return {"http_connections": float(serving.connections), **refused}
-
-        self._metrics.sources = (*self._metrics.sources, numbers)
+        self._metrics.sources = (*self._metrics.sources, serving.numbers)
 
     def remarks(self) -> Sequence[str]:
         """What only the database could tell: rules that read whole collections."""
@@ -146,12 +143,6 @@ class Program:
                 *docs.routes(source.schema, self._config.limits(), self._config.docs()),
             ]
         )
-
-
-def _database_numbers(engine: Engine) -> dict[str, float]:
-    """The engine's figures as metrics: what only grows is a counter, which Prometheus knows by the ending of its name."""
-    found = engine.counters()
-    return {f"database_{name}" + ("" if name in _GAUGES else "_total"): float(value) for name, value in found.items()}
 
 
 def _make_folder(file: Path) -> None:

@@ -51,13 +51,14 @@ class Verifier:
         if authorization is None:
             return ANONYMOUS
         scheme, _, token = authorization.partition(" ")
+        token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > _LONGEST:
             raise _unauthorized()
         digest = hashlib.sha256(token.encode()).digest()
         kept = self._kept.get(digest)
         if kept is not None and kept[0] > clock.seconds():
             return kept[1]
-        claims = self._verify(token.strip())
+        claims = self._verify(token)
         identity = _identity(claims)
         if len(self._kept) >= _KEPT:
             self._kept.clear()

@@ -61,7 +61,8 @@ def _change(
 def _call(request: Request) -> Call:
     as_admin = request.raw_header(b"alyx-as-admin") == b"true"
     if as_admin and request.identity.is_admin:
-        _log.info("rules bypassed by an admin", extra={"user_id": request.identity.id, "request_id": request.request_id})
+        who = {"user_id": request.identity.id, "request_id": request.request_id, "method": request.method, "path": request.path}
+        _log.info("rules bypassed by an admin", extra=who)
     return Call(
         request.identity,
         "GET" if request.method == "HEAD" else request.method,

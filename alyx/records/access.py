@@ -39,7 +39,7 @@ class Access:
     def require(self, rule: Rule, collection: str) -> None:
         """Refuse at once where there is no rule: the collection is closed to all but admins. Raises AlyxError FORBIDDEN."""
         if rule.missing and not self.as_admin and self.auth.get("role") != "admin":
-            raise AlyxError("FORBIDDEN", f"{collection} is closed for this operation")
+            raise AlyxError("FORBIDDEN", f"The collection {collection} is closed for this operation.")
 
     def request(self) -> dict[str, Any]:
         """The variable `request`; the time is taken once, so that one request sees one moment."""

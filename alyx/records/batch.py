@@ -14,7 +14,7 @@ from alyx.base.errors import AlyxError, Detail
 from alyx.database.work import Work
 from alyx.records.limits import Limits
 from alyx.records.writing import Prepared, Written
-from alyx.schema.values import refuse
+from alyx.schema.values import refuse, shown, unreadable
 
 _METHODS = {"POST": False, "PATCH": True, "PUT": True, "DELETE": True}
 """The methods of an operation, and whether it needs an id."""
@@ -35,7 +35,7 @@ def parse(body: bytes, limits: Limits) -> list[Operation]:
     try:
         value = json.parse(body, max_depth=limits.json_depth + 3, big_integers=True)
     except json.InvalidJSON as error:
-        raise AlyxError("INVALID_JSON", str(error)) from None
+        raise unreadable(error) from None
     if not isinstance(value, dict) or set(value) != {"operations"} or not isinstance(value["operations"], list):
         raise AlyxError("VALIDATION_ERROR", 'A batch is {"operations": [...]}.')
     listed = value["operations"]
@@ -54,7 +54,9 @@ def _faults(position: int, each: Any) -> list[Detail]:
     if not isinstance(each, dict):
         return [Detail(at, "invalid_type", "an operation is an object")]
     faults = [
-        Detail(f"{at}.{name}", "unknown_field", "unknown") for name in each if name not in ("method", "collection", "id", "data")
+        Detail(f"{at}.{shown(name)}", "unknown_field", "is unknown")
+        for name in each
+        if name not in ("method", "collection", "id", "data")
     ]
     method = each.get("method")
     if not isinstance(method, str) or method not in _METHODS:
@@ -74,18 +76,42 @@ def _is_key(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def run(prepare: Sequence[Callable[[], Prepared]]) -> Work[list[Written]]:
-    """Do the operations in order; the first that fails ends them all and is named by its index.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Operations that are ready to run, and what the first that is not was refused for."""
 
-    Each is prepared in its turn, so that an earlier operation's failure is the one that is answered.
+    prepared: Sequence[Prepared]
+    refused: AlyxError | None
+
+
+def prepare(make: Sequence[Callable[[], Prepared]]) -> Batch:
+    """Validate and judge what needs no database, before the writer is asked for.
+
+    An operation that fails here is answered only once those before it have run: one of them may fail, and is then the first.
     """
-    done: list[Written] = []
-    for position, make in enumerate(prepare):
+    prepared: list[Prepared] = []
+    for position, each in enumerate(make):
         try:
-            done.append((yield from make()()))
+            prepared.append(each())
+        except AlyxError as error:
+            error.operation = position
+            if not position:
+                raise
+            return Batch(prepared, error)
+    return Batch(prepared, None)
+
+
+def run(batch: Batch) -> Work[list[Written]]:
+    """Do the operations in order; the first that fails ends them all and is named by its index."""
+    done: list[Written] = []
+    for position, prepared in enumerate(batch.prepared):
+        try:
+            done.append((yield from prepared()))
         except AlyxError as error:
             error.operation = position
             raise
+    if batch.refused is not None:
+        raise batch.refused
     return done
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from alyx.base import json
 from alyx.database import tables
-from alyx.records.query import TEXT_OPERATORS, Filter, Operand, SortKey
+from alyx.records.query import COMPARISONS, TEXT_OPERATORS, Filter, Operand, SortKey
 from alyx.schema.model import SEARCHED, Collection, Field, Type
 
 Element = sa.ColumnElement[Any]
@@ -102,8 +102,7 @@ def _local(condition: Filter, name: str, source: sa.FromClause) -> Condition:
         each = sa.func.json_each(source.c[subject.field.name]).table_valued("value")
         return sa.exists(sa.select(sa.literal_column("1")).select_from(each).where(each.c.value == sa.bindparam(name)))
     if operator == "in":
-        each = sa.func.json_each(sa.bindparam(name)).table_valued("value")
-        return column.in_(sa.select(each.c.value))
+        return column.in_(_listed(name))
     return _compare(column, operator, sa.bindparam(name))
 
 
@@ -134,12 +133,11 @@ def _compare(column: Element, operator: str, value: Element) -> Condition:
 
 
 def _json_kinds(condition: Filter) -> tuple[str, ...]:
-    """As what the value's text may be read: `s`tring always, `n`umber or `b`ool where it looks like one."""
-    if condition.operator == "in":
-        return tuple(_json_kind(text) for text in condition.value)
-    if condition.operator in ("eq", "ne", "gt", "gte", "lt", "lte"):
-        return (_json_kind(condition.value),)
-    return ()
+    """As what the values' texts may be read: `s`tring, `n`umber or `b`ool, each once, as this is part of a shape."""
+    if condition.operator not in COMPARISONS:
+        return ()
+    texts = condition.value if condition.operator == "in" else [condition.value]
+    return tuple(sorted({_json_kind(text) for text in texts}))
 
 
 def _json_kind(text: str) -> str:
@@ -170,17 +168,28 @@ def _json_condition(condition: Filter, name: str, source: sa.FromClause) -> Cond
     text_only = kind == sa.literal_column("'text'")
     if condition.operator in TEXT_OPERATORS:
         return sa.and_(text_only, _compare(value, condition.operator, sa.bindparam(name)))
-    found: list[Condition] = []
-    for position, reading in enumerate(_json_kinds(condition)):
-        operator = "eq" if condition.operator == "in" else condition.operator
-        if reading == "s" or operator == "eq":
-            found.append(sa.and_(text_only, _compare(value, operator, sa.bindparam(f"{name}_{position}s"))))
-        if reading == "n":
-            numeric = kind.in_([sa.literal_column("'integer'"), sa.literal_column("'real'")])
-            found.append(sa.and_(numeric, _compare(value, operator, sa.bindparam(f"{name}_{position}n"))))
-        if reading == "b" and operator == "eq":
-            found.append(kind == sa.bindparam(f"{name}_{position}b"))
-    return sa.or_(*found) if found else sa.false()
+    if condition.operator in ("eq", "ne", "in"):
+        return _json_one_of(condition, name, kind, value)
+    number = _json_kinds(condition) == ("n",)
+    kinds = ("'integer'", "'real'") if number else ("'text'",)
+    return sa.and_(kind.in_([sa.literal_column(each) for each in kinds]), _compare(value, condition.operator, sa.bindparam(name)))
+
+
+def _json_one_of(condition: Filter, name: str, kind: Element, value: Element) -> Condition:
+    """Equal to one of the texts: as a string, and as the number or bool that a text looks like. Parameters are JSON lists."""
+    found: list[Condition] = [sa.and_(kind == sa.literal_column("'text'"), value.in_(_listed(f"{name}_s")))]
+    kinds = _json_kinds(condition)
+    if "n" in kinds:
+        numeric = kind.in_([sa.literal_column("'integer'"), sa.literal_column("'real'")])
+        found.append(sa.and_(numeric, value.in_(_listed(f"{name}_n"))))
+    if "b" in kinds:
+        found.append(kind.in_(_listed(f"{name}_b")))
+    return sa.or_(*found)
+
+
+def _listed(name: str) -> sa.Select[Any]:
+    each = sa.func.json_each(sa.bindparam(name)).table_valued("value")
+    return sa.select(each.c.value)
 
 
 def filter_values(condition: Filter, name: str, into: dict[str, Any]) -> None:
@@ -199,10 +208,13 @@ def filter_values(condition: Filter, name: str, into: dict[str, Any]) -> None:
     if operator in TEXT_OPERATORS:
         into[name] = value
         return
-    for position, text in enumerate(value if operator == "in" else [value]):
-        into[f"{name}_{position}s"] = text
-        into[f"{name}_{position}n"] = _number(text)
-        into[f"{name}_{position}b"] = text
+    if operator not in ("eq", "ne", "in"):
+        into[name] = number if (number := _number(value)) is not None else value
+        return
+    texts = value if operator == "in" else [value]
+    into[f"{name}_s"] = json.dumps(texts).decode()
+    into[f"{name}_n"] = json.dumps([number for text in texts if (number := _number(text)) is not None]).decode()
+    into[f"{name}_b"] = json.dumps([text for text in texts if text in ("true", "false")]).decode()
 
 
 def _comparable(field: Field, value: Any) -> Any:

@@ -30,11 +30,11 @@ def decode(order: str, keys: int, text: str) -> tuple[Any, ...]:
     try:
         given, *values = json.loads(base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
     except (ValueError, TypeError):
-        raise invalid("cursor is not one that this server gave out") from None
+        raise invalid("The cursor is not one that this server gave out") from None
     if given != order:
-        raise invalid("cursor belongs to another collection or sort order", "start again without it")
+        raise invalid("The cursor belongs to another collection or sort order", "Start again without it")
     if len(values) != keys or not all(_is_stored(value) for value in values):
-        raise invalid("cursor is not one that this server gave out")
+        raise invalid("The cursor is not one that this server gave out")
     return tuple(values)
 
 

@@ -19,7 +19,7 @@ from alyx.rules.book import CollectionRules, Rule
 from alyx.rules.explain import Step
 from alyx.schema.model import JUDGED, Field, Operation, Type
 from alyx.schema.readers import Read, Refused, reader
-from alyx.schema.values import refuse
+from alyx.schema.values import refuse, unreadable
 
 _METHODS: dict[Operation, str] = {"create": "POST", "read": "GET", "update": "PATCH", "delete": "DELETE"}
 
@@ -52,7 +52,7 @@ def parse(body: bytes, max_depth: int) -> Asked:
     try:
         value = json.parse(body, max_depth=max_depth + 1)
     except json.InvalidJSON as error:
-        raise AlyxError("INVALID_JSON", str(error)) from None
+        raise unreadable(error) from None
     try:
         _storable(value)
     except Refused as refused:

@@ -47,9 +47,9 @@ def fingerprint_of(*parts: str | bytes | None) -> bytes:
 
 
 def check_key(key: str) -> None:
-    """Raises AlyxError INVALID_QUERY unless the key has 1 to 255 printable ASCII characters."""
+    """Raises AlyxError BAD_REQUEST unless the key has 1 to 255 printable ASCII characters."""
     if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise AlyxError("INVALID_QUERY", "Idempotency-Key must have 1 to 255 printable ASCII characters")
+        raise AlyxError("BAD_REQUEST", "Idempotency-Key must have 1 to 255 printable ASCII characters.")
 
 
 def once(scope: str, key: str, fingerprint: bytes, work: Callable[[], Work[Answer]]) -> Work[Answer | AlyxError]:
@@ -58,7 +58,7 @@ def once(scope: str, key: str, fingerprint: bytes, work: Callable[[], Work[Answe
     if found:
         kept_fingerprint, status, headers, body = found[0]
         if kept_fingerprint != fingerprint:
-            raise AlyxError("IDEMPOTENCY_CONFLICT", "this Idempotency-Key was used for another request")
+            raise AlyxError("IDEMPOTENCY_CONFLICT", "This Idempotency-Key was used for another request.")
         return _restore(status, json.loads(headers), body)
     yield Statement("SAVEPOINT alyx_once")
     outcome: Answer | AlyxError

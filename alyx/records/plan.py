@@ -183,10 +183,11 @@ class Planner:
         """
         collection = self.schema.collections[expansion.collection]
         read = self.book.of(collection.name).read
+        found_by = expansion.field.name if expansion.reverse else _referenced(expansion.field)
 
         def build() -> Query:
             source = self.metadata.tables[collection.name]
-            by = source.c[expansion.field.name if expansion.reverse else _referenced(expansion.field)]
+            by = source.c[found_by]
             each = sa.func.json_each(sa.bindparam("keys")).table_valued("value")
             select = (
                 sa.select(by, documents.document(source, collection.public), *_links(source, expansion.nested))
@@ -198,8 +199,7 @@ class Planner:
             return compile_query(_allowed(select, access.where(read, source)), light=True)
 
         below = tuple(each.name for each in expansion.nested)
-        shape = ("expand", collection.name, expansion.field.name, expansion.reverse, below, access.shape(read))
-        return self._once(shape, build)
+        return self._once(("expand", collection.name, found_by, expansion.reverse, below, access.shape(read)), build)
 
     def plan_readable(self, collection: Collection, field: str, access: Access) -> Query:
         """Whether a record with this value of `field` (parameter `key`) exists for the caller: one row or none."""

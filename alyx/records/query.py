@@ -92,8 +92,8 @@ class ListQuery:
 
 
 def invalid(message: str, hint: str | None = None) -> AlyxError:
-    """The one error of this module."""
-    return AlyxError("INVALID_QUERY", message, hint=hint)
+    """INVALID_QUERY. message and hint: sentences without their full stop, which may begin with the name of a parameter."""
+    return AlyxError("INVALID_QUERY", f"{message}.", hint=f"{hint}." if hint else None)
 
 
 def parse_list(schema: Schema, collection: Collection, query: str, limits: Limits) -> ListQuery:
@@ -141,13 +141,13 @@ def _collect(query: str, known: tuple[str, ...]) -> tuple[dict[str, str], list[s
     filters: list[str] = []
     for name, text in _pairs(query):
         if name not in known:
-            raise invalid(f"unknown parameter {_quote(name)}", f"known: {', '.join(known)}" if known else None)
+            raise invalid(f"Unknown parameter {_quote(name)}", f"Known: {', '.join(known)}" if known else None)
         if name == "filter":
             filters.append(text)
             if len(filters) > _MOST_FILTERS:
-                raise invalid(f"more than {_MOST_FILTERS} filters", "use in for a list of values")
+                raise invalid(f"More than {_MOST_FILTERS} filters", "Use in for a list of values")
         elif name in single:
-            raise invalid(f"parameter {name} stands twice")
+            raise invalid(f"The parameter {name} stands twice")
         else:
             single[name] = text
     return single, filters
@@ -169,9 +169,9 @@ def _decode(text: str) -> str:
     try:
         decoded = unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
     except UnicodeDecodeError:
-        raise invalid("a parameter is not valid UTF-8") from None
+        raise invalid("A parameter is not valid UTF-8") from None
     if "\x00" in decoded:
-        raise invalid("a parameter holds a NUL character")
+        raise invalid("A parameter holds a NUL character")
     return decoded
 
 
@@ -244,7 +244,7 @@ def operand(schema: Schema, collection: Collection, text: str, parameter: str) -
 
 def _json_path(text: str, path: list[str], parameter: str) -> tuple[str, ...]:
     if not all(_JSON_KEY.fullmatch(key) for key in path):
-        raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "keys hold letters, digits, _ and -")
+        raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "Keys hold letters, digits, _ and -")
     return tuple(path)
 
 
@@ -253,14 +253,14 @@ def _json_path(text: str, path: list[str], parameter: str) -> tuple[str, ...]:
 
 def _filter(schema: Schema, collection: Collection, text: str, limits: Limits) -> Filter:
     if len(text.encode()) > limits.filter:
-        raise invalid(f"a filter is longer than {limits.filter} bytes")
+        raise invalid(f"A filter is longer than {limits.filter} bytes")
     name, colon, rest = text.partition(":")
     operator, has_value, value = rest.partition(":")
     if not colon:
         raise invalid(f"filter {_quote(text)} is not of the form field:operator:value")
     subject = operand(schema, collection, name, "filter")
     if operator not in OPERATORS:
-        raise invalid(f"filter: unknown operator {_quote(operator)}", f"known: {', '.join(sorted(OPERATORS))}")
+        raise invalid(f"filter: unknown operator {_quote(operator)}", f"Known: {', '.join(sorted(OPERATORS))}")
     if operator in NULL_OPERATORS:
         if has_value:
             raise invalid(f"filter: {operator} takes no value")
@@ -277,13 +277,13 @@ def _filter_value(subject: Operand, operator: str, text: str) -> Any:
             raise invalid(f"filter: {operator} does not apply to {subject.text}, which is {field.type}")
         if field.is_list and operator != "contains":
             raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list")
-        return _check_needle(operator, text)
+        return _selected(subject, text) if field.is_list else _check_needle(operator, text)
     if subject.is_json:
         return text.split(",") if operator == "in" else text
     if field.is_list:
-        raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list", "use contains")
+        raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list", "Use contains")
     if field.type is Type.JSON:
-        raise invalid(f"filter: {operator} does not apply to {subject.text} as a whole", "name a path, such as meta.key")
+        raise invalid(f"filter: {operator} does not apply to {subject.text} as a whole", "Name a path, such as meta.key")
     if field.value_type is Type.BLOB and operator not in ("eq", "ne"):
         raise invalid(f"filter: {operator} does not apply to {subject.text}, which is blob")
     if operator == "in":
@@ -292,10 +292,20 @@ def _filter_value(subject: Operand, operator: str, text: str) -> Any:
 
 
 def _typed(subject: Operand, text: str) -> Any:
+    if subject.field.type is Type.SELECT:
+        return _selected(subject, text)
     try:
         return values.from_text(subject.field, text)
     except ValueError as error:
         raise invalid(f"filter: {subject.text}: {error}") from None
+
+
+def _selected(subject: Operand, text: str) -> str:
+    if text not in subject.field.select_values:
+        raise invalid(
+            f"filter: {_quote(text)} is not a value of {subject.text}", f"It has {', '.join(subject.field.select_values)}"
+        )
+    return text
 
 
 def _check_needle(name: str, text: str) -> str:
@@ -335,8 +345,6 @@ def parse_expand(schema: Schema, collection: Collection, text: str | None) -> tu
     """`author_id,comments(post_id).author_id` -> the tree of relations to follow, at most EXPAND_DEPTH deep."""
     if not text:
         return ()
-    if "expand" in collection.fields:
-        raise invalid(f"expand: {collection.name} has a field of that name, where the result would stand")
     paths = [part.strip().split(".") for part in text.split(",")]
     if any(len(path) > EXPAND_DEPTH for path in paths):
         raise invalid(f"expand goes deeper than {EXPAND_DEPTH} levels")
@@ -347,6 +355,8 @@ def parse_expand(schema: Schema, collection: Collection, text: str | None) -> tu
 
 def _expansions(schema: Schema, collection: Collection, paths: list[list[str]]) -> tuple[Expansion, ...]:
     below: dict[str, list[list[str]]] = {}
+    if paths and "expand" in collection.fields:
+        raise invalid(f"expand: {collection.name} has a field of that name, where the result would stand")
     for name, *rest in paths:
         below.setdefault(name, [])
         if rest:

@@ -70,7 +70,7 @@ def get_expanded(
 
 def not_found() -> AlyxError:
     """What a record answers that is not there or that the caller may not know of."""
-    return AlyxError("DOCUMENT_NOT_FOUND", "no such document")
+    return AlyxError("DOCUMENT_NOT_FOUND", "There is no such document.")
 
 
 def etag(text: str) -> str:
@@ -88,7 +88,7 @@ class _Budget:
     def spend(self, rows: int) -> None:
         self.left -= rows
         if self.left < 0:
-            raise invalid(f"expand would bring more than {self.most} records", "ask for fewer documents or expand less")
+            raise invalid(f"expand would bring more than {self.most} records", "Ask for fewer documents or expand less")
 
 
 def _expand(

@@ -6,7 +6,8 @@ Called by `http`; calls down into rules and database. Knows nothing of sockets, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from alyx.base import json
-from alyx.base.errors import AlyxError
+from alyx.base.errors import AlyxError, Detail
 from alyx.base.identity import Identity
 from alyx.database.work import Work
 from alyx.records import batch as batches
@@ -38,6 +39,8 @@ Body: TypeAlias = Callable[[], Awaitable[bytes]]
 _log = logging.getLogger("alyx.records")
 _PREPARED_KEPT = 2_000
 _REMARKS = 200
+_INLINE = 64_000
+"""Bytes of a body that is judged on the event loop: at most about 5 ms of it."""
 _SOMEBODY = Identity({"id": "-", "email": "-", "role": "-", "verified": True, "claims": {}})
 """Any signed-in caller, for plans that depend on which of its values are null."""
 _LONGEST_KEPT = 512
@@ -62,7 +65,17 @@ class Database(Protocol):
 class Records:
     """The records of one schema. Made anew whenever schema or rules change."""
 
-    def __init__(self, schema: Schema, book: RuleBook, metadata: sa.MetaData, database: Database, limits: Limits) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        book: RuleBook,
+        metadata: sa.MetaData,
+        database: Database,
+        limits: Limits,
+        apart: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> None:
+        """apart: runs a function on a thread, so that a large body holds nobody else up."""
+        self._apart = apart
         self._schema = schema
         self._book = book
         self._database = database
@@ -141,12 +154,12 @@ class Records:
         target.access.require(self._book.of(name).create, name)
         query.parse_flags(text, ())
         body = await read_body()
-        given = self._validators[name].create_many(body, self._limits.create_many)
+        given = await self._aside(body, lambda: self._validators[name].create_many(body, self._limits.create_many))
         path = f"/api/collections/{name}"
         if isinstance(given, dict):
             prepared = writing.prepare_create(target, given)
             return await self._write(call, path, body, lambda: _answer_one(path, prepared))
-        several = [writing.prepare_create(self._target(call, name), each) for each in given]
+        several = _each([partial(writing.prepare_create, self._target(call, name), each) for each in given])
         return await self._write(call, path, body, lambda: _answer_many(several))
 
     async def update(self, call: Call, name: str, key_text: str, read_body: Body, text: str = "") -> Answer:
@@ -155,7 +168,7 @@ class Records:
         self._require_open(target, "update")
         query.parse_flags(text, ())
         body = await read_body()
-        patch = self._validators[name].patch(body)
+        patch = await self._aside(body, lambda: self._validators[name].patch(body))
         prepared = writing.prepare_update(target, _key(target.collection, key_text), patch, call.if_match)
         return await self._write_one(call, f"/api/collections/{name}", f"{key_text}?{text}", body, prepared)
 
@@ -166,8 +179,10 @@ class Records:
         if not upsert:
             self._require_open(target, "update")
         body = await read_body()
-        given = self._validators[name].replace(body)
+        given = await self._aside(body, lambda: self._validators[name].replace(body))
         key = _key(target.collection, key_text)
+        if upsert:
+            self._validators[name].check_key(key)
         prepared = writing.prepare_replace(target, key, given, call.if_match, upsert=upsert)
         return await self._write_one(call, f"/api/collections/{name}", f"{key_text}?{text}", body, prepared)
 
@@ -183,9 +198,12 @@ class Records:
         """`POST /api/batch`: all or none."""
         query.parse_flags(text, ())
         body = await read_body()
-        operations = batches.parse(body, self._limits)
-        prepare: Sequence[Callable[[], Prepared]] = [partial(self._prepare, call, each) for each in operations]
-        return await self._write(call, "/api/batch", body, lambda: _answer_batch(prepare))
+
+        def prepare() -> batches.Batch:
+            return batches.prepare([partial(self._prepare, call, each) for each in batches.parse(body, self._limits)])
+
+        prepared = await self._aside(body, prepare)
+        return await self._write(call, "/api/batch", body, lambda: _answer_batch(prepared))
 
     async def explain(self, body: bytes) -> Answer:
         """Which rule, and which part of it, decides about an operation; for admins, who the caller must have checked."""
@@ -231,12 +249,16 @@ class Records:
             return writing.prepare_update(target, key, validator.check_patch(operation.data), None)
         return writing.prepare_replace(target, key, validator.check_replace(operation.data), None, upsert=False)
 
+    async def _aside(self, body: bytes, work: Callable[[], T]) -> T:
+        """Judge a body: at once, or on a thread where it is so large that everybody else would wait for it."""
+        return work() if len(body) <= _INLINE else await self._apart(work)
+
     # --- what they share ------------------------------------------------------------------------------------------------------
 
     def _collection(self, name: str) -> Collection:
         collection = self._schema.collections.get(name)
         if collection is None:
-            raise AlyxError("COLLECTION_NOT_FOUND", "no such collection")
+            raise AlyxError("COLLECTION_NOT_FOUND", "There is no such collection.")
         return collection
 
     def _target(self, call: Call, name: str, method: str | None = None) -> Target:
@@ -306,13 +328,32 @@ def _single(base: str, written: Written) -> Answer:
     return Answer(written.status)
 
 
-def _answer_many(several: list[Prepared]) -> Work[Answer]:
+def _each(prepare: Sequence[Callable[[], Prepared]]) -> Sequence[Prepared]:
+    """Prepare the documents of a list; the faults of one are named by its position."""
+    prepared: list[Prepared] = []
+    for position, make in enumerate(prepare):
+        with _at(position):
+            prepared.append(make())
+    return prepared
+
+
+@contextmanager
+def _at(position: int) -> Iterator[None]:
+    try:
+        yield
+    except AlyxError as error:
+        error.details = [Detail(f"{position}.{each.field}", each.code, each.message) for each in error.details]
+        raise
+
+
+def _answer_many(several: Sequence[Prepared]) -> Work[Answer]:
     texts = []
-    for prepared in several:
-        written = yield from prepared()
+    for position, prepared in enumerate(several):
+        with _at(position):
+            written = yield from prepared()
         texts.append(written.text if written.text is not None else json.dumps({"id": written.key}).decode())
     return Answer(201, f'{{"docs":[{",".join(texts)}]}}'.encode())
 
 
-def _answer_batch(prepare: Sequence[Callable[[], Prepared]]) -> Work[Answer]:
-    return Answer(200, batches.body_of((yield from batches.run(prepare))))
+def _answer_batch(batch: batches.Batch) -> Work[Answer]:
+    return Answer(200, batches.body_of((yield from batches.run(batch))))

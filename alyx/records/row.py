@@ -6,7 +6,7 @@ Pure but for clock and ids, which come from `base`.
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -16,6 +16,7 @@ from alyx.base.errors import Detail
 from alyx.database import tables
 from alyx.schema import model
 from alyx.schema.model import Collection, Field, Type
+from alyx.schema.readers import Refused, reader
 from alyx.schema.values import Increment, refuse
 
 
@@ -30,6 +31,7 @@ class Writable:
         self._names = tuple(collection.fields)
         self._converted = {field.name: field for field in collection.fields.values() if _needs_conversion(field)}
         self._on_update = tuple(field.name for field in collection.fields.values() if field.on_update_now)
+        self._readers = {field.name: reader(field) for field in collection.fields.values()}
         self._kept = tuple(field.name for field in collection.fields.values() if _is_kept(field))
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +51,7 @@ class Writable:
                         Detail(name, "read_only", f"{name} is set by the server" if field.on_update_now else "a key stays")
                     )
             elif isinstance(value, Increment):
-                changed[name] = _increment(field, stored[name], value.amount, faults)
+                changed[name] = _increment(field, self._readers[name], stored[name], value.amount, faults)
             else:
                 changed[name] = value
         refuse(faults)
@@ -127,29 +129,17 @@ def _is_kept(field: Field) -> bool:
     return field.internal or field.default is model.NOW
 
 
-def _increment(field: Field, stored: Any, amount: int | float | str, faults: list[Detail]) -> Any:
-    """Add to a number (null counts as 0), within 64 bit (or the range of a double) and the field's own limits."""
-    low, high = _range(field)
+def _increment(field: Field, read: Callable[[Any], Any], stored: Any, amount: int | float | str, faults: list[Detail]) -> Any:
+    """Add to a number (null counts as 0). read: the field's own reader, so that the sum is judged like a value that was sent."""
     exact = field.value_type is Type.DECIMAL
     before: Any = Decimal(str(stored or 0)) if exact else stored or 0
     total = before + (Decimal(str(amount)) if exact else amount)
-    if total > high:
-        faults.append(Detail(field.name, "max_value", f"{field.name} would exceed {high}"))
-    elif total < low:
-        faults.append(Detail(field.name, "min_value", f"{field.name} would go below {low}"))
-    return f"{total:.{field.scale or 0}f}" if exact else total
-
-
-def _range(field: Field) -> tuple[Any, Any]:
-    """The least and the greatest value that a number field may hold."""
-    if field.value_type is Type.DECIMAL:
-        least, most = Decimal(json.INT_MIN).scaleb(-(field.scale or 0)), Decimal(json.INT_MAX).scaleb(-(field.scale or 0))
-        return (
-            least if field.minimum is None else Decimal(str(field.minimum)),
-            most if field.maximum is None else Decimal(str(field.maximum)),
-        )
-    widest = (json.INT_MIN, json.INT_MAX) if field.value_type is Type.INT else (-sys.float_info.max, sys.float_info.max)
-    return (
-        widest[0] if field.minimum is None else field.minimum,
-        widest[1] if field.maximum is None else field.maximum,
-    )
+    if isinstance(total, float) and not math.isfinite(total):
+        code = "max_value" if total > 0 else "min_value"
+        faults.append(Detail(field.name, code, "would be beyond the range of a double"))
+        return stored
+    try:
+        return read(f"{total:.{field.scale or 0}f}" if exact else total)
+    except Refused as refused:
+        faults += [Detail(field.name, code, message) for code, message in refused.faults]
+        return stored

@@ -47,7 +47,7 @@ class Target:
 
 def forbidden(operation: str, collection: str) -> AlyxError:
     """The refusal of a rule; says no more than what was asked."""
-    return AlyxError("FORBIDDEN", f"the rules of {collection} do not allow this {operation}")
+    return AlyxError("FORBIDDEN", f"The rules of {collection} do not allow this {operation}.")
 
 
 # --- create -------------------------------------------------------------------------------------------------------------------
@@ -64,9 +64,14 @@ def prepare_create(target: Target, given: Mapping[str, Any]) -> Prepared:
 
 
 def _create(target: Target, row: dict[str, Any], rule: Rule) -> Work[Written]:
-    collection, planner, key = target.collection, target.planner, target.collection.key.name
+    collection = target.collection
     if rule.looks_elsewhere and not (yield from _holds(target, rule, row)):
         raise forbidden("create", collection.name)
+    return (yield from _insert(target, row))
+
+
+def _insert(target: Target, row: dict[str, Any]) -> Work[Written]:
+    collection, planner, key = target.collection, target.planner, target.collection.key.name
     yield from _check_references(target, row, row.get(key))
     columns = {name: value for name, value in row.items() if name != key or value is not None}
     insert = planner.plan_insert(collection, tuple(columns)).bind(target.writable.parameters(columns))
@@ -80,7 +85,7 @@ def _create(target: Target, row: dict[str, Any], rule: Rule) -> Work[Written]:
 
 def prepare_update(target: Target, key: Any, patch: Mapping[str, Any], if_match: str | None) -> Prepared:
     """Change some fields of a record."""
-    target.access.body = {name: value for name, value in patch.items() if not isinstance(value, Increment)}
+    target.access.body = {name: {"$inc": v.amount} if isinstance(v, Increment) else v for name, v in patch.items()}
     return lambda: _update(target, key, if_match, lambda doc: target.writable.change(doc, patch))
 
 
@@ -99,21 +104,21 @@ def prepare_replace(target: Target, key: Any, given: Mapping[str, Any], if_match
 
 
 def _upsert(target: Target, key: Any, given: Mapping[str, Any], if_match: str | None) -> Work[Written]:
+    """Replace what the caller may see; else judge as a create, and only whom `create` allows hears that a hidden one is there."""
     rules = target.planner.book.of(target.collection.name)
     record = yield from stored(target.planner, target.collection, key)
-    if record is None:
-        if if_match is not None:
-            raise _stale()
-        target.access.require(rules.create, target.collection.name)
-        row = target.writable.complete({**given, target.collection.key.name: key})
-        if not (yield from _holds(target, rules.create, row)):
-            raise forbidden("create", target.collection.name)
-        return (yield from _create(target, row, rules.create))
-    _, doc = record
-    if not (yield from _holds(target, rules.read, doc)):
+    if record is not None and (yield from _holds(target, rules.read, record[1])):
+        target.access.require(rules.update, target.collection.name)
+        return (yield from _update(target, key, if_match, lambda doc: target.writable.replace(doc, given)))
+    target.access.require(rules.create, target.collection.name)
+    row = target.writable.complete({**given, target.collection.key.name: key})
+    if not (yield from _holds(target, rules.create, row)):
+        raise forbidden("create", target.collection.name)
+    if record is not None:
         raise _taken(target.collection, (target.collection.key.name,))
-    target.access.require(rules.update, target.collection.name)
-    return (yield from _update(target, key, if_match, lambda doc: target.writable.replace(doc, given)))
+    if if_match is not None:
+        raise _stale()
+    return (yield from _insert(target, row))
 
 
 def _update(
@@ -133,7 +138,7 @@ def _update(
         return Written(200, key, text)
     yield from _check_references(target, {name: v for name, v in changed.items() if v != doc[name]}, key)
     update = planner.plan_update(collection, tuple(changed)).bind(target.writable.parameters(changed) | {"key": key})
-    written = (yield from _constrained(target, update, changed))[0][0]
+    written = (yield from _constrained(target, update, changed, doc))[0][0]
     readable = yield from _holds(target, rules.read, new)
     return Written(200 if readable else 204, key, written if readable else None)
 
@@ -199,7 +204,7 @@ def _check_match(if_match: str | None, text: str) -> None:
 
 
 def _stale() -> AlyxError:
-    return AlyxError("CONFLICT", "the document has changed since", hint="read it again and repeat the change")
+    return AlyxError("CONFLICT", "The document has changed since.", hint="Read it again and repeat the change.")
 
 
 def _check_references(target: Target, row: Mapping[str, Any], own_key: Any) -> Work[None]:
@@ -222,14 +227,19 @@ def _readable_reference(target: Target, other: Collection, field: Field, value: 
     return query.bind(target.access.binds(target.planner.book.of(other.name).read) | {"key": value})
 
 
-def _constrained(target: Target, statement: Statement, row: Mapping[str, Any]) -> Work[Rows]:
-    """Run an insert or update; its constraints become the contract's 409, naming the field."""
+def _constrained(
+    target: Target, statement: Statement, row: Mapping[str, Any], before: Mapping[str, Any] | None = None
+) -> Work[Rows]:
+    """Run an insert or update; its constraints become the contract's 409, naming the field. before: what an update changes."""
     try:
         return (yield statement)
     except UniqueViolation as violation:
         raise _taken(target.collection, violation.fields) from None
     except ForeignKeyViolation:
-        raise _dangling((yield from _missing_references(target, row))) from None
+        missing = yield from _missing_references(target, row)
+        if before is not None and not missing:
+            raise (yield from _still_referenced(target, before, row)) from None
+        raise _dangling(missing) from None
 
 
 def _missing_references(target: Target, row: Mapping[str, Any]) -> Work[list[Field]]:
@@ -252,25 +262,36 @@ def _dangling(fields: list[Field]) -> AlyxError:
     details = [
         Detail(field.name, "foreign_key", f"no such record in {field.reference.collection}") for field in shown if field.reference
     ]
-    return AlyxError("FOREIGN_KEY_VIOLATION", f"{names or 'a field'} refers to a record that does not exist", details=details)
+    return AlyxError("FOREIGN_KEY_VIOLATION", f"{names or 'A field'} refers to a record that does not exist.", details=details)
 
 
 def _taken(collection: Collection, fields: tuple[str, ...]) -> AlyxError:
     shown = [name for name in fields if name in collection.fields and not collection.fields[name].internal]
     details = [Detail(name, "unique", "this value is taken") for name in shown]
-    return AlyxError("UNIQUE_VIOLATION", f"{', '.join(shown) or 'a value'} is taken already", details=details)
+    return AlyxError("UNIQUE_VIOLATION", f"{', '.join(shown) or 'A value'} is taken already.", details=details)
 
 
-def _still_referenced(target: Target, doc: Mapping[str, Any]) -> Work[AlyxError]:
-    """Which restricting field still points at a record that was to be deleted; that there is one cannot be hidden."""
+def _still_referenced(target: Target, doc: Mapping[str, Any], changed: Mapping[str, Any] | None = None) -> Work[AlyxError]:
+    """Which field still points at a record that was to be deleted, or at a value of it that was to change.
+
+    That there is one cannot be hidden (hard-parts §8). changed: what an update sets; None for a delete.
+    """
     everything = Access.unrestricted()
     for other in target.planner.schema.collections.values():
         for field in other.fields.values():
             reference = field.reference
-            if reference is None or reference.collection != target.collection.name or reference.on_delete != "restrict":
+            if reference is None or reference.collection != target.collection.name:
+                continue
+            if reference.on_delete != "restrict" if changed is None else reference.field not in changed:
                 continue
             query = target.planner.plan_readable(other, field.name, everything)
             if (yield query.bind({"key": doc[reference.field]})):
-                message = f"{other.name}.{field.name} still refers to it"
-                return AlyxError("FOREIGN_KEY_VIOLATION", message, details=[Detail(field.name, "foreign_key", message)])
-    return AlyxError("FOREIGN_KEY_VIOLATION", "other records still refer to it")
+                return _referenced_by(other, field)
+    return AlyxError("FOREIGN_KEY_VIOLATION", "Other records still refer to it.")
+
+
+def _referenced_by(other: Collection, field: Field) -> AlyxError:
+    if field.internal:
+        return AlyxError("FOREIGN_KEY_VIOLATION", "Other records still refer to it.")
+    message = f"{other.name}.{field.name} still refers to it"
+    return AlyxError("FOREIGN_KEY_VIOLATION", f"{message}.", details=[Detail(field.name, "foreign_key", message)])

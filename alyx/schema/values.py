@@ -45,6 +45,7 @@ class Validator:
         fields = tuple(_bounded_key(field) for field in collection.public)
         required = [field.name for field in fields if field.required]
         self._max_depth = max_depth
+        self._key = collection.key.name
         self._shape = _Shape(fields)
         self._required = tuple(required)
         self._replaced = tuple(name for name in required if name != collection.key.name)
@@ -118,11 +119,15 @@ class Validator:
         except (ValueError, RecursionError):
             return None
 
+    def check_key(self, value: Any) -> None:
+        """Judge a key that did not come in a body. Raises AlyxError VALIDATION_ERROR where a create would refuse it."""
+        self._shape.check_one(self._key, value)
+
     def _parse(self, body: bytes) -> Any:
         try:
             return json.parse(body, max_depth=self._max_depth, big_integers=True)
         except InvalidJSON as error:
-            raise _invalid_json(error) from None
+            raise unreadable(error) from None
 
 
 class _Shape:
@@ -190,14 +195,14 @@ class _Shape:
                 return record
             field = self._fields.get(name) if isinstance(name, str) else None
             if field is None:
-                faults.append(Detail(prefix + _shown(name), "unknown_field", self._unknown(name, len(faults))))
+                faults.append(Detail(prefix + shown(name), "unknown_field", self._unknown(name, len(faults))))
                 continue
             try:
                 record[name] = self._value(field, item, increments)
             except Refused as refused:
                 faults += [Detail(prefix + name, code, message) for code, message in refused.faults]
             except InvalidJSON as error:
-                raise _invalid_json(error) from None
+                raise unreadable(error) from None
         faults += [Detail(prefix + name, "required", "is required") for name in required if name not in value]
         return record
 
@@ -209,6 +214,13 @@ class _Shape:
         if increments and isinstance(value, dict) and value.keys() == {"$inc"} and field.value_type in _COUNTABLE:
             return _increment(field, value["$inc"])
         return self._readers[field.name](value)
+
+    def check_one(self, name: str, value: Any) -> None:
+        """Judge the value of one field; raises AlyxError with its faults."""
+        try:
+            self._readers[name](value)
+        except Refused as refused:
+            refuse([Detail(name, code, message) for code, message in refused.faults])
 
     def _unknown(self, name: Any, faults_before: int) -> str:
         # Finding the nearest name costs time, so a body made of nothing but unknown fields gets only the first few.
@@ -225,7 +237,7 @@ def _increment(field: Field, amount: Any) -> Increment:
     return Increment(reader(bare)(amount))
 
 
-def _shown(name: Any) -> str:
+def shown(name: Any) -> str:
     """A client's field name for an answer: bounded, and without what cannot be written as UTF-8."""
     return str(name)[:100].encode("utf-8", "replace").decode()
 
@@ -237,7 +249,8 @@ def refuse(faults: list[Detail]) -> None:
         raise AlyxError("VALIDATION_ERROR", f"The body has {count}.", details=faults[:MAX_FAULTS])
 
 
-def _invalid_json(error: InvalidJSON) -> AlyxError:
+def unreadable(error: InvalidJSON) -> AlyxError:
+    """INVALID_JSON for a body that is none."""
     return AlyxError("INVALID_JSON", f"The body cannot be read: {error}.")
 
 

@@ -643,3 +643,132 @@ def test_an_integer_beyond_64_bit_names_its_field_in_a_batch_too(api: Backend) -
     assert [(each["field"], each["code"]) for each in answer.json()["details"]] == [("views", "max_value")]
     inside = api.batch([operation("POST", "posts", data={"title": "x", "author_id": ANNA, "meta": {"k": 2**63}})], as_user=ANNA)
     assert inside.status == 400
+
+
+# --- what attackers tried -----------------------------------------------------------------------------------------------------
+
+CHOSEN = """
+version: 1
+collections:
+  words:
+    fields:
+      key: { type: string, primary: true, minLength: 2, maxLength: 5, validate: { pattern: "^[a-z]+$" } }
+      owner: { type: string, nullable: true }
+      score: { type: int, default: 0, validate: { enum: [0, 1, 3] } }
+      pay: { type: int, default: 0 }
+    rules:
+      create: "auth.id == doc.owner"
+      read: "auth.id == doc.owner"
+      update: "!has(request.body.pay)"
+  counted:
+    fields: { id: { type: int, primary: true, default: auto } }
+    rules: { create: "true", read: "true" }
+"""
+
+
+def test_the_key_of_an_upsert_is_judged_like_one_in_a_body(backend: Any) -> None:
+    api = backend(CHOSEN)
+    answer = api.put("/words/NOT-ALLOWED-123?upsert=true", {"owner": ANNA}, as_user=ANNA)
+    assert (answer.status, {d["code"] for d in answer.json()["details"]}) == (400, {"max_length", "pattern"})
+    assert api.put(f"/counted/{2**63 - 1}?upsert=true", {}).status == 400
+    assert api.post("/counted", {"id": 2**63 - 1}).status == 400
+    assert api.post("/counted", {}).json()["id"] == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"if-match": '"x"'}])
+def test_an_upsert_does_not_tell_a_stranger_which_hidden_records_exist(backend: Any, headers: dict[str, str]) -> None:
+    api = backend(CHOSEN)
+    assert api.post("/words", {"key": "abc", "owner": ANNA}, as_user=ANNA).status == 201
+    hidden = api.put("/words/abc?upsert=true", {"owner": ANNA}, as_user=BEN, headers=headers)
+    missing = api.put("/words/xyz?upsert=true", {"owner": ANNA}, as_user=BEN, headers=headers)
+    assert hidden.status == missing.status == 403
+    assert api.put("/words/abc?upsert=true", {"owner": BEN}, as_user=BEN, headers=headers).status == 409
+
+
+def test_an_increment_is_seen_by_rules_and_judged_by_the_field(backend: Any) -> None:
+    api = backend(CHOSEN)
+    api.post("/words", {"key": "abc", "owner": ANNA}, as_user=ANNA)
+    assert api.patch("/words/abc", {"pay": {"$inc": 5}}, as_user=ANNA).status == 403
+    assert api.patch("/words/abc", {"score": {"$inc": 1}}, as_user=ANNA).json()["score"] == 1
+    refused = api.patch("/words/abc", {"score": {"$inc": 1}}, as_user=ANNA)
+    assert [(d["field"], d["code"]) for d in refused.json()["details"]] == [("score", "enum")]
+
+
+def test_relations_of_one_name_that_point_to_different_fields_expand_apart(backend: Any) -> None:
+    api = backend("""
+version: 1
+collections:
+  users:
+    fields: { id: { type: string, primary: true }, handle: { type: string, unique: true }, expand: { type: int, default: 1 } }
+    rules: { create: "true", read: "true" }
+  posts:
+    fields: { id: { type: uuid, primary: true, default: auto }, owner: { type: string, references: users.id } }
+    rules: { create: "true", read: "true" }
+  notes:
+    fields: { id: { type: uuid, primary: true, default: auto }, owner: { type: string, references: users.handle } }
+    rules: { create: "true", read: "true" }
+""")
+    api.post("/users", {"id": "u1", "handle": "anna"})
+    api.post("/posts", {"owner": "u1"})
+    api.post("/notes", {"owner": "anna"})
+    for path in ("/posts", "/notes"):
+        assert api.list(f"{path}?expand=owner")["docs"][0]["expand"]["owner"]["id"] == "u1"
+    assert api.get("/posts?expand=owner.posts(owner)").status == 400
+
+
+def test_an_internal_field_that_refers_is_not_named_when_it_stops_a_delete(backend: Any) -> None:
+    api = backend("""
+version: 1
+collections:
+  users:
+    fields: { id: { type: string, primary: true }, code: { type: string, unique: true } }
+    rules: { create: "true", read: "true", update: "true", delete: "true" }
+  vault:
+    fields:
+      id: { type: uuid, primary: true, default: auto }
+      hidden_owner: { type: string, references: users.id, internal: true, default: u1 }
+      code: { type: string, references: users.code, nullable: true }
+    rules: { create: "true", read: "true" }
+""")
+    api.post("/users", {"id": "u1", "code": "c1"})
+    api.post("/vault", {"code": "c1"})
+    refused = api.delete("/users/u1")
+    assert (refused.status, refused.json()["code"]) == (409, "FOREIGN_KEY_VIOLATION")
+    assert "hidden_owner" not in refused.text
+    changed = api.patch("/users/u1", {"code": "c2"})
+    assert (changed.status, changed.json()["details"][0]["field"]) == (409, "code")
+
+
+def test_a_list_names_the_document_whose_constraint_failed(api: Backend) -> None:
+    post(api, slug="taken")
+    answer = api.post(
+        "/posts", [{"title": "a", "author_id": ANNA}, {"title": "b", "author_id": ANNA, "slug": "taken"}], as_user=ANNA
+    )
+    assert [each["field"] for each in answer.json()["details"]] == ["1.slug"]
+
+
+def test_a_large_body_is_judged_off_the_event_loop_with_the_same_outcome(api: Backend) -> None:
+    many = [{"title": f"t{n}", "author_id": ANNA, "meta": {"k": "x" * 100}} for n in range(900)]
+    assert api.post("/posts", many, as_user=ANNA).status == 201
+    many[899]["title"] = ""
+    refused = api.post("/posts", many, as_user=ANNA)
+    assert [(each["field"], each["code"]) for each in refused.json()["details"]] == [("899.title", "min_length")]
+
+
+def test_many_values_of_a_json_filter_are_one_condition(shelf: Backend) -> None:
+    values = ",".join(str(number) for number in range(400))
+    assert [doc["views"] for doc in shelf.list(f"/posts?filter=meta.k:in:{values}&sort=views")["docs"]] == [1, 2, 3]
+    kept = len(shelf.records._planner._kept)
+    shelf.list(f"/posts?filter=meta.k:in:{values},5000&sort=views")
+    assert len(shelf.records._planner._kept) == kept
+
+
+def test_a_batch_member_that_no_utf8_can_say_is_refused_by_name(api: Backend) -> None:
+    body = b'{"operations":[{"method":"POST","collection":"posts","data":{},"\\ud800":1}]}'
+    answer = api.call("POST", "/api/batch", body, absolute=True)
+    assert (answer.status, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+
+
+def test_a_select_filter_takes_only_values_of_the_field(api: Backend) -> None:
+    assert api.get("/posts?filter=status:eq:purple").json()["code"] == "INVALID_QUERY"
+    assert api.get("/posts?filter=tags:contains:nope").json()["code"] == "INVALID_QUERY"

@@ -40,18 +40,18 @@ def import_(collection: str, file: str, format_: str | None, atomic: bool, skip_
     Every row is checked as a create would be; ids and all other values are kept. Rows go in by the thousand, a transaction each.
     After the first fault nothing more is written, and the rest is only checked. In CSV an empty cell is null, "" is empty text.
     """
-    from alyx.app import build, exchange
+    from alyx.app import build, transfer
     from alyx.records.transfer import Incoming
 
     config = project.config()
     source = build.read_source(config)
     incoming = Incoming(_collection(source.schema, collection), source.metadata)
 
-    async def run() -> exchange.Report:
+    async def run() -> transfer.Report:
         with _reading(file) as lines:
             rows = incoming.csv(lines) if _format_of(file, format_) == _CSV else incoming.json_lines(lines)
             async with build.database(config, patient=True) as engine:
-                return await exchange.bring_in(engine, rows, atomic=atomic, skip_existing=skip_existing)
+                return await transfer.bring_in(engine, rows, atomic=atomic, skip_existing=skip_existing)
 
     build.require_migrated(config, source)
     report = project.wait(run)
@@ -68,7 +68,7 @@ def export(collection: str, file: str, format_: str | None) -> None:
     FILE (default: standard output) is CSV or JSON lines, in the order of the key.
     Internal fields are part of it. What is exported can be imported again and gives the same values.
     """
-    from alyx.app import build, exchange
+    from alyx.app import build, transfer
     from alyx.records.transfer import Outgoing
 
     config = project.config()
@@ -79,7 +79,7 @@ def export(collection: str, file: str, format_: str | None) -> None:
         count = 0
         with _writing(file) as out:
             async with build.database(config, patient=True) as engine:
-                async for line in exchange.lines_out(engine, outgoing, _format_of(file, format_)):
+                async for line in transfer.lines_out(engine, outgoing, _format_of(file, format_)):
                     out.write(line)
                     count += 1
         return count - (_format_of(file, format_) == _CSV)
@@ -99,7 +99,7 @@ def dump(target: str) -> None:
     exists as one or ends in /. All of it is read at one moment, so that it fits together. `alyx db seed` takes such a file
     back.
     """
-    from alyx.app import build, exchange
+    from alyx.app import build, transfer
 
     config = project.config()
     source = build.read_source(config)
@@ -108,9 +108,9 @@ def dump(target: str) -> None:
     async def run() -> int:
         async with build.database(config, patient=True) as engine:
             if folder is not None:
-                return await exchange.dump(engine, source.schema, source.metadata, _into_folder(folder, source.schema))
+                return await transfer.dump(engine, source.schema, source.metadata, _into_folder(folder, source.schema))
             with _writing(target) as out:
-                return await exchange.dump(engine, source.schema, source.metadata, _into_file(out))
+                return await transfer.dump(engine, source.schema, source.metadata, _into_file(out))
 
     build.require_migrated(config, source)
     count = project.wait(run)
@@ -126,13 +126,13 @@ def seed(files: tuple[Path, ...]) -> None:
     FILES are YAML or JSON (`posts: [{...}]`) or dumps (.jsonl); without any it is seed.yaml beside alyx.yaml. All or nothing.
     A row whose id is there already is left alone, so seeding twice changes nothing.
     """
-    from alyx.app import build, exchange
+    from alyx.app import build, transfer
     from alyx.base.errors import SourceError
     from alyx.records.transfer import Row
 
     config = project.config()
     source = build.read_source(config)
-    reader = exchange.SeedReader(source.schema, source.metadata)
+    reader = transfer.SeedReader(source.schema, source.metadata)
     rows: list[Row] = []
     files = files or (config.folder / "seed.yaml",)
     for file in files:
@@ -140,9 +140,9 @@ def seed(files: tuple[Path, ...]) -> None:
     if reader.faults:
         raise SourceError(reader.faults)
 
-    async def run() -> exchange.Report:
+    async def run() -> transfer.Report:
         async with build.database(config, patient=True) as engine:
-            return await exchange.bring_in(engine, rows, atomic=True, skip_existing=True)
+            return await transfer.bring_in(engine, rows, atomic=True, skip_existing=True)
 
     build.require_migrated(config, source)
     report = project.wait(run)

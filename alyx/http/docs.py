@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from alyx.codegen import openapi
 from alyx.http.message import API_POLICY, JSON, Header, Request, Response
 from alyx.http.routes import Endpoint, Route
+from alyx.http.settings import Docs
 from alyx.records.limits import Limits
 from alyx.schema.model import Schema
 
@@ -29,16 +29,6 @@ _FILES: Final = (
     ("/docs/page.js", "docs.js", b"text/javascript; charset=utf-8"),
     ("/docs/icon.svg", "docs.svg", b"image/svg+xml"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Docs:
-    """The `docs` part of alyx.yaml. enabled: whether the routes exist at all. version: the schema's when None."""
-
-    enabled: bool = True
-    title: str = "Alyx"
-    version: str | None = None
-    description: str = ""
 
 
 def routes(schema: Schema, limits: Limits, settings: Docs) -> list[Route]:

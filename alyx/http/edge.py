@@ -16,10 +16,11 @@ from alyx.base import ids
 from alyx.base.errors import AlyxError
 from alyx.base.identity import ANONYMOUS, Identity
 from alyx.database import work
-from alyx.http import envelope, limits, settings
+from alyx.http import envelope, settings
 from alyx.http.address import Proxies
 from alyx.http.message import API_POLICY, Disconnected, Header, Message, Receive, Request, Response, Scope, Send
 from alyx.http.origin import Origins
+from alyx.http.rate import AddressRate
 from alyx.http.routes import Path, Routes
 
 Identify: TypeAlias = Callable[[str | None], Identity]
@@ -30,7 +31,7 @@ Observer: TypeAlias = Callable[[Request, int, int, float], None]
 
 UNMATCHED: Final = "unmatched"
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_LOG = logging.getLogger("alyx.http")
+_log = logging.getLogger("alyx.http")
 
 _NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 _REFERRER: Header = (b"referrer-policy", b"no-referrer")
@@ -58,7 +59,7 @@ class Edge:
         self._observers = tuple(observers)
         self._origins = Origins(options.cors)
         self._proxies = Proxies(options.trusted_proxies)
-        self._rate = limits.AddressRate(options.requests) if options.requests else None
+        self._rate = AddressRate(options.requests) if options.requests else None
         self._max_body = options.max_body_size
         self._max_url = options.max_url
         self._deadline = options.body_deadline
@@ -164,11 +165,11 @@ def _explain(error: Exception, request: Request) -> Response:
         translated = envelope.translate(error)
         if translated is not None:
             if isinstance(error, work.Unavailable):
-                _LOG.error("the database refused %s %s: %s", request.method, request.route, error)
+                _log.error("the database refused %s %s: %s", request.method, request.route, error)
             return envelope.build(translated, request.request_id)
     if isinstance(error, AlyxError):
         return envelope.build(error, request.request_id)
-    _LOG.error("%s %s failed [%s]", request.method, request.route, request.request_id, exc_info=error)
+    _log.error("%s %s failed [%s]", request.method, request.route, request.request_id, exc_info=error)
     return envelope.build(envelope.internal(), request.request_id)
 
 

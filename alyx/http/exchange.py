@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from alyx.http.message import WHOLE_BODY
 
-_LOG = logging.getLogger("alyx.http")
+_log = logging.getLogger("alyx.http")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = frozenset((204, 304))
 
@@ -93,7 +93,7 @@ class Exchange(RequestResponseCycle):
         except asyncio.CancelledError:
             self.transport.abort()
         except BaseException as error:
-            _LOG.error("the application failed outside of its own error handling", exc_info=error)
+            _log.error("the application failed outside of its own error handling", exc_info=error)
             self.transport.abort()
             if not isinstance(error, Exception):
                 raise

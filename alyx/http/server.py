@@ -27,7 +27,7 @@ from alyx.http.connection import Connection, Guard
 
 T = TypeVar("T")
 
-_LOG = logging.getLogger("alyx.http")
+_log = logging.getLogger("alyx.http")
 _GRACE: Final = 0.05
 _POLL: Final = 0.02
 
@@ -169,7 +169,7 @@ class _Server(uvicorn.Server):
         while (state.connections or state.tasks) and not self.hurry.is_set():
             now = asyncio.get_running_loop().time()
             if now >= end:
-                _LOG.warning("%d requests did not finish in time and were cut", len(state.tasks))
+                _log.warning("%d requests did not finish in time and were cut", len(state.tasks))
                 break
             self._sweep()
             await asyncio.sleep(_POLL)

@@ -1,13 +1,14 @@
-"""What the edge can be told: the `server`, `limits`, `logging` and `metrics` parts of alyx.yaml, as frozen values.
+"""What the edge can be told: the `server`, `limits`, `logging`, `metrics` and `docs` parts of alyx.yaml, as frozen values.
 
 Filled by `config`, read by the edge and the server. Times are seconds, sizes bytes. Never reads a file or the environment.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from typing import Literal
+
+from alyx.base.units import Rate
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = (
@@ -23,33 +24,12 @@ REQUEST_HEADERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """At most `count` requests in `seconds`, as in `200/s` or `1000/m`."""
-
-    count: int
-    seconds: float
-
-
-def read_rate(text: str) -> Rate | None:
-    """`off` -> None, `200/s`, `1000/m`, `5/10s` -> Rate. Raises ValueError with a sentence for anything else."""
-    if text.strip().lower() == "off":
-        return None
-    count, slash, period = text.replace(" ", "").partition("/")
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number = period[:-1] or "1"
-    known = slash == "/" and count.isascii() and count.isdigit() and period[-1:] in units
-    if not known or not (number.isascii() and number.isdigit()) or int(count) < 1 or int(number) < 1:
-        raise ValueError(f"{text!r} is not a rate; write `off`, `200/s`, `1000/m` or `5/10s`")
-    return Rate(int(count), int(number) * units[period[-1]])
-
-
-@dataclass(frozen=True, slots=True)
 class Cors:
     """Who may call from another origin (the Fetch standard's CORS protocol).
 
     allowed_origins: `https://app.example.com`, `https://*.example.com` (one or more labels), or `*`. allowed_headers may hold
     `*`: whatever the browser asks for. max_age: how long a browser may remember a preflight. localhost: dev mode, any port of
-    localhost, 127.0.0.1 and [::1]. Raises ValueError where `*` stands together with allow_credentials, which browsers refuse.
+    localhost, 127.0.0.1 and [::1]. `config` has seen to it that `*` never stands together with allow_credentials.
     """
 
     allowed_origins: tuple[str, ...] = ()
@@ -59,24 +39,18 @@ class Cors:
     max_age: int = 600
     localhost: bool = False
 
-    def __post_init__(self) -> None:
-        if self.allow_credentials and "*" in self.allowed_origins:
-            raise ValueError("allow_credentials needs the origins by name; browsers refuse it together with `*`")
-
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """How long a client may take; without these uvicorn would wait for ever (hard-parts §7, design «HTTP»).
 
     head: from the connection or the first byte of a request to its complete head. keep_alive: idle between two requests.
-    body: to the complete body, plus one second for every `body_rate` bytes that came. send: how long a client may take no byte
-    of an answer. shutdown: for requests in flight when the server stops.
+    send: how long a client may take no byte of an answer. shutdown: for requests in flight when the server stops. That of a
+    body is the edge's.
     """
 
     head: float = 10.0
     keep_alive: float = 75.0
-    body: float = 20.0
-    body_rate: int = 4096
     send: float = 60.0
     shutdown: float = 30.0
 
@@ -85,9 +59,9 @@ class Deadlines:
 class Edge:
     """What the ASGI side needs: sizes, origins, proxies, rates.
 
-    max_body_size: 413 above it. max_url: path and query, 414 above it. trusted_proxies: addresses or networks whose
+    max_body_size: 413 above it. max_url: path and query, 414 above it. body_deadline: to the complete body, plus one second for
+    every `body_rate` bytes that came. trusted_proxies: addresses or networks whose
     X-Forwarded-For is believed. requests: rate per client address, None = off.
-    Raises ValueError naming an entry of trusted_proxies that is neither an address nor a network.
     """
 
     max_body_size: int = 10 * 1024 * 1024
@@ -97,13 +71,6 @@ class Edge:
     cors: Cors = field(default_factory=Cors)
     trusted_proxies: tuple[str, ...] = ()
     requests: Rate | None = None
-
-    def __post_init__(self) -> None:
-        for entry in self.trusted_proxies:
-            try:
-                ipaddress.ip_network(entry, strict=False)
-            except ValueError:
-                raise ValueError(f"{entry!r} is neither an address nor a network such as 10.0.0.0/8") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +99,13 @@ class Metrics:
 
     enabled: bool = True
     token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Docs:
+    """enabled: whether the routes exist at all. title, version, description: of the document; the schema's version when None."""
+
+    enabled: bool = True
+    title: str = "Alyx"
+    version: str | None = None
+    description: str = ""

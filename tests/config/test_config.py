@@ -82,6 +82,7 @@ def test_every_unknown_key_is_refused_with_its_line_and_the_nearest_one(write):
         ("server: {cors: {allowed_origins: 'https://a.b'}}", "a list of texts"),
         ("server: {cors: {allowed_origins: [a.b]}}", "not an origin"),
         ("server: {cors: {allowed_origins: ['https://a.b/']}}", "not an origin"),
+        ("server: {cors: {allowed_origins: ['*'], allow_credentials: true}}", "needs the origins by name"),
         ("server: {trusted_proxies: [10.0.0.0/99]}", "not an address or a network"),
         ("server: {host: 1}", "text is needed"),
         ("schema: ''", "a path is needed"),

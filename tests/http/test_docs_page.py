@@ -25,7 +25,7 @@ SCHEMA = Schema(
 
 
 def client(**options: object) -> Client:
-    return Client(Edge(Routes(docs.routes(SCHEMA, Limits(), docs.Docs(**options))), settings.Edge()))  # type: ignore[arg-type]
+    return Client(Edge(Routes(docs.routes(SCHEMA, Limits(), settings.Docs(**options))), settings.Edge()))  # type: ignore[arg-type]
 
 
 def test_the_description_is_served_with_an_etag_and_answers_304_to_whoever_has_it() -> None:

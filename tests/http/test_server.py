@@ -21,7 +21,7 @@ from alyx.http.routes import Route, Routes
 
 pytestmark = pytest.mark.slow
 
-DEADLINES = settings.Deadlines(head=0.3, keep_alive=0.4, body=0.3, body_rate=1_000_000, send=0.5, shutdown=1.0)
+DEADLINES = settings.Deadlines(head=0.3, keep_alive=0.4, send=0.5, shutdown=1.0)
 OPTIONS = settings.Server(max_header_size=4096, max_connections=50, deadlines=DEADLINES)
 PATIENCE = 5.0
 
@@ -109,7 +109,7 @@ def app(site: Site) -> Edge:
         Route("GET", "/wait", wait),
         Route("GET", "/large", large),
     ]
-    options = settings.Edge(max_body_size=100_000, body_deadline=DEADLINES.body, body_rate=DEADLINES.body_rate)
+    options = settings.Edge(max_body_size=100_000, body_deadline=0.3, body_rate=1_000_000)
     return Edge(Routes(routes), options, observers=[lambda request, status, size, seconds: site.statuses.append(status)])
 
 
@@ -477,6 +477,6 @@ def test_damaged_requests_never_hang_and_are_never_a_fault_of_the_server(caplog:
             await asyncio.gather(*(one(site) for _ in range(40)))
         assert max(site.statuses) < 500
 
-    short = settings.Deadlines(head=0.1, keep_alive=0.1, body=0.1, body_rate=1_000_000, send=0.5, shutdown=1.0)
+    short = settings.Deadlines(head=0.1, keep_alive=0.1, send=0.5, shutdown=1.0)
     on_site(work, settings.Server(max_header_size=4096, deadlines=short))
     assert not caplog.records

@@ -12,8 +12,8 @@ from ipaddress import IPv6Address
 from time import monotonic
 
 from alyx.base.errors import AlyxError
+from alyx.base.units import Rate
 from alyx.http import address
-from alyx.http.settings import Rate
 
 MAX_ADDRESSES = 20_000
 

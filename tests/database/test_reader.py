@@ -98,6 +98,32 @@ def test_a_read_that_holds_the_loop_is_interrupted_and_finished_on_a_thread(runn
     _run(running, scenario)
 
 
+@pytest.mark.parametrize(("size", "thread"), [(200_000, "alyx-read"), (2_000, "MainThrea")])
+@pytest.mark.parametrize("statements", [1, 2])
+def test_rows_that_are_too_large_for_the_loop_are_read_on_a_thread(
+    running: Running, monkeypatch: pytest.MonkeyPatch, statements: int, size: int, thread: str
+) -> None:
+    monkeypatch.setattr(reader, "BUDGET", 0.0)  # the machine's speed must not decide; too few steps here for the progress handler
+    large = f"SELECT json_object('t', printf('%.*c', {size}, 'x')) FROM users ORDER BY id LIMIT 100"
+
+    async def scenario(engine: Engine) -> None:
+        for number in range(20):
+            await engine.write(add_user(f"u{number:02}"))
+
+        def work() -> Work[tuple[int, str]]:
+            if statements == 2:
+                yield Statement(BY_KEY, ("u01",), True)
+            rows = yield Statement(large, (), True)
+            return len(rows), threading.current_thread().name
+
+        count, ran_on = await engine.read(work)
+        assert (count, ran_on[:9]) == (20, thread)
+        await engine.write(add_user("later"))
+        assert await engine.read(ask(BY_KEY, "later", light=True)) == [("name",)]  # no snapshot was left behind
+
+    _run(running, scenario)
+
+
 def test_work_that_turns_heavy_is_restarted_on_a_thread_from_its_beginning(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         threads: list[str] = []

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum
+from itertools import islice
 from typing import Any, Literal, TypeVar
 
 import apsw
@@ -31,6 +32,12 @@ _DISK_BUDGET = 0.02
 _STEPS = 2_000
 """Steps of SQLite's machine between two calls of a progress handler; at this distance a clock costs nothing (hard-parts §5.1)."""
 _NEVER = float("inf")
+
+
+_PIECE = 8
+"""Rows between two looks at the clock."""
+_LARGE = 256_000
+"""Bytes of rows that belong to a thread, if they took longer than the budget."""
 
 
 class _Elsewhere(Enum):
@@ -98,8 +105,7 @@ class LoopReader:
         stands for that snapshot now, and a different one after a later read means that a commit came in between. All are asked,
         because the snapshot begins with the first that reads a table.
         """
-        execute = self._cursor.execute
-        execute("BEGIN")
+        self._cursor.execute("BEGIN")
         try:
             statement = next(generator) if statement is None else statement
             while True:
@@ -122,17 +128,34 @@ class LoopReader:
             return result
         finally:
             if self._connection.in_transaction:
-                execute("COMMIT")
+                self._cursor.execute("COMMIT")  # not a cursor taken before: it may have been given up
 
     def _fetch(self, statement: Statement) -> Rows:
         """Run one statement under the budget. Outside of it the handler convicts nobody, or it would end a BEGIN now and then:
         SQLite counts the steps of a prepared statement over all its runs."""
         self._suspected = 0.0
-        self._started = time.perf_counter()
+        started = self._started = time.perf_counter()
         try:
-            return self._cursor.execute(statement.sql, statement.params).fetchall()
+            found = self._cursor.execute(statement.sql, statement.params)
+            rows: Rows = list(islice(found, 2))
+            if len(rows) < 2:
+                return rows
+            while piece := list(islice(found, _PIECE)):
+                rows += piece
+                if time.perf_counter() - started > BUDGET and _size(rows) > _LARGE:
+                    raise self._give_up()
+            return rows
         finally:
             self._started = _NEVER
+
+    def _give_up(self) -> apsw.Error:
+        """Leave a statement that gives large texts: building one is a single step, in which the progress handler is not asked.
+
+        The cursor goes with it, for an unfinished statement would hold the snapshot for everybody (hard-parts §5.3).
+        """
+        self._cursor.close(True)
+        self._cursor = self._connection.cursor()
+        return apsw.InterruptError("the rows are too large for the event loop")
 
     def _leave(self, generator: Work[Any]) -> Literal[_Elsewhere.HEAVY]:
         generator.close()
@@ -156,6 +179,10 @@ class LoopReader:
             self._suspected = time.thread_time()  # costs a system call, so it is asked for only now
             return False
         return time.thread_time() - self._suspected > BUDGET or elapsed > _DISK_BUDGET
+
+
+def _size(rows: Rows) -> int:
+    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
 
 
 class _Job:

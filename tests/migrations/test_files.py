@@ -286,3 +286,22 @@ def test_planned_migrations_of_long_names_can_become_files(world: World) -> None
     world.migrator.apply(schema("title: {type: string, nullable: true}\nviews: {type: int, default: 0}", long))
     written = world.migrator.create(BOTH, "back")
     assert [files.read(path).name for path in written][1] == "add_collection_" + "x" * 48
+
+
+def test_a_change_from_what_does_not_stand_there_is_refused(world: World) -> None:
+    world.migrator.apply(BOTH)
+    world.run("INSERT INTO posts VALUES ('a', 'false', 1)")
+    change = "{type: modify_field, collection: posts, field: title, from: {type: bool}, to: {type: text, nullable: true}}"
+    world.write("001_change.yaml", f"version: 1\nname: change\noperations:\n  - {change}\n")
+    with pytest.raises(SourceError, match=r"`posts\.title` is of type string there"):
+        world.migrator.apply(BOTH)
+    assert world.run("SELECT title FROM posts") == [("false",)]
+
+
+def test_a_rollback_brings_back_what_stood_and_not_what_a_file_said(world: World) -> None:
+    world.migrator.apply(BOTH)
+    drop = "{type: drop_field, collection: posts, field: views, definition: {type: float, default: 0.5}}"
+    world.write("001_drop.yaml", f"version: 1\nname: drop\noperations:\n  - {drop}\n")
+    world.migrator.apply(schema("title: {type: string, nullable: true}"))
+    world.migrator.rollback()
+    assert world.migrator.drift(BOTH).found == ()

@@ -272,11 +272,18 @@ def _operation(node: Node, path: str, state: Schema, faults: Faults) -> Operatio
             raise OperationError(f"there is no field `{name}.{field}`")
         return owner.fields[field]
 
-    if kind == "modify_field":
-        old, new = define("from"), define("to")
-        return operations.ModifyField(name, old, new) if old and new else None
-    made = define("definition")
-    return made and (operations.AddField(name, made) if kind == "add_field" else operations.DropField(name, made))
+    if kind == "add_field":
+        made = define("definition")
+        return made and operations.AddField(name, made)
+    # What stands there decides how values are read, and what a rollback brings back; the file only repeats it.
+    said = define("from" if kind == "modify_field" else "definition")
+    stands = owner.fields.get(field, said)
+    if kind == "drop_field":
+        return said and operations.DropField(name, stands)
+    new = define("to")
+    if said and (said.type, said.is_list, said.scale) != (stands.type, stands.is_list, stands.scale):
+        faults.add(node["from"], f"{path}.from", f"`{name}.{field}` is of type {stands.type} there")
+    return operations.ModifyField(name, stands, new) if said and new else None
 
 
 def _collection(node: Node, path: str, kind: str, name: str, state: Schema, faults: Faults) -> Operation | None:

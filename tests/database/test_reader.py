@@ -119,7 +119,7 @@ def test_rows_that_are_too_large_for_the_loop_are_read_on_a_thread(
         count, ran_on = await engine.read(work)
         assert (count, ran_on[:9]) == (20, thread)
         await engine.write(add_user("later"))
-        assert await engine.read(ask(BY_KEY, "later", light=True)) == [("name",)]  # no snapshot was left behind
+        assert await engine.read(ask(BY_KEY, "later", light=True)) == [("later",)]  # no snapshot was left behind
 
     _run(running, scenario)
 

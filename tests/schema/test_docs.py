@@ -55,6 +55,7 @@ def test_the_limits_in_the_document_are_those_of_the_code() -> None:
         assert f"{length:,} characters" in DOCUMENT
     assert f"at most {load.MAX_NAME} characters" in DOCUMENT
     assert f"nest {richtext.MAX_DEPTH} deep" in DOCUMENT
+    assert f"may hold {richtext.MAX_TAGS:,} of them" in DOCUMENT
     assert yaml.MAX_BYTES == 2**20
     assert f"`{richtext.DEFAULT_PRESET}` (the default)" in DOCUMENT
 

@@ -91,6 +91,9 @@ def test_tags_nested_too_deep_are_refused(text: str) -> None:
         "<!--" * 70_000,
         "<script>" * 40_000,
         "<p>" * 100_000,
+        "<p>" + "<b><i><u><s><code><em><strong>" * 3 + "<p>x" * 250_000,
+        '<p><a href="' + "x" * 500_000 + '">' + "<p>x" * 100_000,
+        "<b><i></b></i>" * 70_000,
     ],
     ids=lambda text: text[:12],
 )
@@ -100,3 +103,48 @@ def test_no_text_makes_cleaning_slow(text: str) -> None:
         FULL(text)
     # About 0.1 s on a slow machine; a parser alone takes minutes for some of these.
     assert time.process_time() - started < 1.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>" + "<b><i><u><s><code><em><strong>" * 3 + "<p>x" * 30_000,
+        '<p><a href="' + "x" * 100_000 + '">' + "<p>x" * 1_000,
+        '<p><a href="' + "&" * 100_000 + '">' + "<p>x" * 1_000,
+        "<del>" * 90 + '<a href="' + "x" * 100_000 + '">' + "</del>x" * 90,
+        "<b>" * 90 + '<a href="' + "x" * 100_000 + '">' + "</b>x" * 90,
+        "<i><b><s>" + '<a href="' + "x" * 100_000 + '">' + "<p></s></b></i>" * 3 + "<p>x" * 1_000,
+        '<a href="' + "x" * 100_000 + '">' + "<pre>" * 90 + "</a>x" * 90,
+        '<s><a href="' + "x" * 100_000 + '"></s>' + "<p>x" * 1_000,
+    ],
+    ids=lambda text: text[:12],
+)
+def test_formatting_left_open_is_not_repeated_without_measure(text: str) -> None:
+    with contextlib.suppress(richtext.TooDeep):
+        assert len(FULL(text)) < 4 * len(text) + 2 * richtext.REPEATED
+
+
+def test_a_text_that_a_parser_would_multiply_is_refused_with_the_remedy() -> None:
+    with pytest.raises(richtext.TooDeep, match="must close bold, links and the like in the paragraph that opens them"):
+        FULL("<p>" + "<b><i><u>" * 3 + "<p>x" * 250_000)
+
+
+@pytest.mark.parametrize(
+    "paragraph",
+    [
+        "<p>It is <b>bold and <i>slanted</i></b>, says <a href='https://a.example/b?c=d&e=f'>the paper</a>.</p>",
+        "<p><b>wrongly <i>nested</b> text</i></p>",
+        "<blockquote><b><i><p>A paragraph of some length.</p><p>And another one, a bit longer.</p></i></b></blockquote>",
+        "<ul><li><b>one</b><li><del><i>two</i></del></ul>",
+    ],
+)
+def test_long_texts_of_people_are_taken(paragraph: str) -> None:
+    text = paragraph * (900_000 // len(paragraph))
+    text = paragraph * min(text.count(paragraph), (richtext.MAX_TAGS - 10) // paragraph.count("<"))
+    assert FULL(f"<b>{text}</b>").count("</") >= text.count("</")
+
+
+def test_the_number_of_tags_is_limited() -> None:
+    FULL("<br>" * richtext.MAX_TAGS)
+    with pytest.raises(richtext.TooDeep, match="must not hold more than 100,000 tags"):
+        FULL("<br>" * (richtext.MAX_TAGS + 1))

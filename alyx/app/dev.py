@@ -99,6 +99,7 @@ class _Session:
                         sock,
                         config.server(),
                         started=started,
+                        draining=program.health.drain,
                         stop=self._stop,
                     )
                 finally:

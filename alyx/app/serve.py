@@ -113,7 +113,7 @@ async def _serve(
                 for text in program.remarks():
                     _log.warning(text)
 
-            await server.serve(program.edge, sock, config.server(), started=started, stop=stop)
+            await server.serve(program.edge, sock, config.server(), started=started, draining=program.health.drain, stop=stop)
     finally:
         lines.close()
 

@@ -20,12 +20,12 @@ _ORDER = {"healthy": 0, "degraded": 1, "unhealthy": 2}
 
 
 class Health:
-    """Asks the parts. version: Alyx's own. components: name -> how it does. ready: turned off before the server stops."""
+    """Asks the parts. version: Alyx's own. components: name -> how it does."""
 
     def __init__(self, version: str, components: Mapping[str, Component]) -> None:
         self.version = version
         self.components = dict(components)
-        self.ready = True
+        self._draining = False
         self._since = monotonic()
 
     def report(self) -> dict[str, Any]:
@@ -39,9 +39,13 @@ class Health:
             "components": parts,
         }
 
+    def drain(self) -> None:
+        """From now on it is not ready: the server stops, and only finishes what it has."""
+        self._draining = True
+
     def is_ready(self) -> bool:
         """Whether a load balancer should send requests here."""
-        return self.ready and self.report()["status"] != "unhealthy"
+        return not self._draining and self.report()["status"] != "unhealthy"
 
     def routes(self) -> list[Route]:
         """The three routes; none judges credentials or counts against a rate."""

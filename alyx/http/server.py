@@ -55,8 +55,8 @@ class Serving:
         return {"http_connections": float(self.connections), **refused}
 
 
-def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """A bound socket for `serve`; port 0 takes a free one. reuse_port: several processes bind the same port.
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket for `serve`; port 0 takes a free one.
 
     Raises OSError when the address is taken or is not one of this machine.
     """
@@ -64,8 +64,6 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
     except OSError:
         sock.close()
@@ -90,20 +88,22 @@ async def serve(
     options: settings.Server | None = None,
     *,
     started: Callable[[Serving], None] | None = None,
+    draining: Callable[[], None] | None = None,
     stop: asyncio.Event | None = None,
     signals: bool = True,
 ) -> None:
     """Serve until `stop` is set or SIGTERM or SIGINT comes, then finish what is in flight.
 
     app: an ASGI application. sock: bound, as by `bind`; closed at the end. started: called once connections are taken.
-    stop: setting it ends the server gently, within `deadlines.shutdown` seconds. signals: whether to listen for SIGTERM and
-    SIGINT (only possible in the main thread); a second one ends the server at once. Whoever gives it the signals also gives it
-    the process: the garbage collector is then set up for serving.
+    draining: called once it begins to stop, before the last requests are answered. stop: setting it ends the server gently,
+    within `deadlines.shutdown` seconds. signals: whether to listen for SIGTERM and SIGINT (only possible in the main thread); a
+    second one ends the server at once. Whoever gives it the signals also gives it the process: the garbage collector is then
+    set up for serving.
     """
     chosen = options or settings.Server()
     stopping = stop if stop is not None else asyncio.Event()
     guard = Guard(chosen)
-    server = _Server(app, guard, stopping, started)
+    server = _Server(app, guard, stopping, started, draining)
     _raise_file_limit(chosen.max_connections)
     if signals:
         _settle_memory()
@@ -114,7 +114,14 @@ async def serve(
 class _Server(uvicorn.Server):
     """uvicorn's server with our protocol, our sweep, and our way to stop."""
 
-    def __init__(self, app: Any, guard: Guard, stopping: asyncio.Event, started: Callable[[Serving], None] | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        guard: Guard,
+        stopping: asyncio.Event,
+        started: Callable[[Serving], None] | None,
+        draining: Callable[[], None] | None,
+    ) -> None:
         protocol = cast("type[asyncio.Protocol]", partial(Connection, guard=guard))
         config = uvicorn.Config(
             app,
@@ -133,7 +140,8 @@ class _Server(uvicorn.Server):
         self.hurry = asyncio.Event()
         self._guard = guard
         self._stopping = stopping
-        self._tell = started
+        self._started = started
+        self._draining = draining
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -145,8 +153,8 @@ class _Server(uvicorn.Server):
         deadlines = self._guard.deadlines
         pause = min(1.0, deadlines.head / 4, deadlines.keep_alive / 4, deadlines.send / 4)
         self._refresh_date()
-        if self._tell is not None:
-            self._tell(Serving(self._guard, self.server_state))
+        if self._started is not None:
+            self._started(Serving(self._guard, self.server_state))
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
@@ -156,6 +164,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, answer what was asked, close what is idle; after the hard limit cut the rest."""
         self._guard.stopping = True
+        if self._draining is not None:
+            self._draining()
         for server in self.servers:
             server.close()
         for sock in sockets or []:

@@ -58,7 +58,7 @@ def test_a_part_that_fails_to_answer_is_unhealthy_and_its_words_stay_inside() ->
 def test_a_server_that_stops_is_not_ready() -> None:
     health = Health("1", {})
     assert client(health).get("/health/ready").json() == {"status": "ready"}
-    health.ready = False
+    health.drain()
     assert client(health).get("/health/ready").status == 503
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from alyx.http import server, settings
 from alyx.http.edge import Edge
+from alyx.http.health import Health
 from alyx.http.message import Request, Response, json_response
 from alyx.http.routes import Route, Routes
 
@@ -38,6 +39,7 @@ class Site:
         self.release = asyncio.Event()
         self.entered = asyncio.Event()
         self.serving: Any = None
+        self.health = Health("1", {})
         self.statuses: list[int] = []
 
     async def connect(self) -> tuple[Reader, Writer]:
@@ -73,7 +75,8 @@ def on_site(work: Callable[[Site], Awaitable[None]], options: settings.Server = 
 
         sock = server.bind("127.0.0.1", 0)
         site.port = sock.getsockname()[1]
-        task = asyncio.create_task(server.serve(app(site), sock, options, started=tell, stop=site.stop, signals=False))
+        serving = server.serve(app(site), sock, options, started=tell, draining=site.health.drain, stop=site.stop, signals=False)
+        task = asyncio.create_task(serving)
         await asyncio.wait_for(started.wait(), PATIENCE)
         try:
             await work(site)
@@ -108,6 +111,7 @@ def app(site: Site) -> Edge:
         Route("POST", "/ignore", ignore),
         Route("GET", "/wait", wait),
         Route("GET", "/large", large),
+        *site.health.routes(),
     ]
     options = settings.Edge(max_body_size=100_000, body_deadline=0.3, body_rate=1_000_000)
     return Edge(Routes(routes), options, observers=[lambda request, status, size, seconds: site.statuses.append(status)])
@@ -351,6 +355,25 @@ def test_stopping_finishes_what_is_in_flight_and_takes_nothing_new() -> None:
         answer = await asyncio.wait_for(reader.read(), PATIENCE)
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(b'{"done":true}')
+        await close(writer)
+        await close(idle_writer)
+
+    on_site(work)
+
+
+def test_whoever_asks_while_the_server_drains_hears_that_it_is_not_ready() -> None:
+    async def work(site: Site) -> None:
+        idle_reader, idle_writer = await site.connect()
+        reader, writer = await site.connect()
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\nGET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(site.entered.wait(), PATIENCE)
+        site.stop.set()
+        assert await asyncio.wait_for(idle_reader.read(), PATIENCE) == b""
+        site.release.set()
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+        assert answer.count(b"HTTP/1.1 200 ") == 1
+        assert b"HTTP/1.1 503 " in answer
+        assert answer.endswith(b'{"status":"not_ready"}')
         await close(writer)
         await close(idle_writer)
 

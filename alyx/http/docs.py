@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Final
 
 from alyx.codegen import openapi
+from alyx.http.edge import DESCRIPTION
 from alyx.http.message import API_POLICY, JSON, Header, Request, Response
 from alyx.http.routes import Endpoint, Route
 from alyx.http.settings import Docs
@@ -43,7 +44,7 @@ def routes(schema: Schema, limits: Limits, settings: Docs) -> list[Route]:
         Route("GET", path, _fixed((files / name).read_bytes(), content_type, POLICY), identified=False, limited=False)
         for path, name, content_type in _FILES
     ]
-    return [Route("GET", "/api/openapi.json", _description(schema, limits, settings), identified=False), *page]
+    return [Route("GET", DESCRIPTION, _description(schema, limits, settings), identified=False), *page]
 
 
 def _description(schema: Schema, limits: Limits, settings: Docs) -> Endpoint:

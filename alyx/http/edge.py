@@ -30,6 +30,8 @@ Observer: TypeAlias = Callable[[Request, int, int, float], None]
 """Hears of every finished request: the request, the status (499: the client went away), bytes of the body, seconds."""
 
 UNMATCHED: Final = "unmatched"
+DESCRIPTION: Final = "/api/openapi.json"
+"""Where the routes are told, if at all."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _log = logging.getLogger("alyx.http")
 
@@ -96,7 +98,7 @@ class Edge:
         if self._rate is not None and (found is None or found[0].limited):
             self._rate.take(request.client_ip)
         if found is None:
-            raise AlyxError("NOT_FOUND", "There is nothing at this path.", hint="GET /api/openapi.json lists the routes.")
+            raise AlyxError("NOT_FOUND", "There is nothing at this path.", hint=self._where_to_look())
         path, params = found
         route = path.route(request.method)
         if route is None:
@@ -124,6 +126,10 @@ class Edge:
         if found is not None:
             request.route = found[0].pattern
         return found
+
+    def _where_to_look(self) -> str | None:
+        """None where the documentation is switched off."""
+        return f"GET {DESCRIPTION} lists the routes." if self.routes.find(DESCRIPTION) is not None else None
 
     async def _send(self, request: Request, response: Response, send: Send) -> None:
         status, body = response.status, response.body

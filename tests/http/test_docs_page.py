@@ -64,3 +64,10 @@ def test_the_script_never_writes_html() -> None:
 def test_switched_off_the_routes_do_not_exist(path: str) -> None:
     answer = client(enabled=False).get(path)
     assert (answer.status, answer.json()["code"]) == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_path_that_nobody_answers_points_to_the_description_only_where_there_is_one(enabled: bool) -> None:
+    body = client(enabled=enabled).get("/nowhere").json()
+    assert body["code"] == "NOT_FOUND"
+    assert ("hint" in body) == enabled

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import click
 
-from alyx.base import units
-from alyx.cli import console, project
+from alyx.cli import console, options, project
 from alyx.cli.lazy import Commands
 
 
@@ -33,8 +29,8 @@ def token(user_id: str, role: str, email: str | None, verified: bool, claims: st
     from alyx.auth import tokens
 
     config = project.config()
-    seconds = _seconds(ttl)
-    given = _claims(claims)
+    seconds = options.seconds(ttl, "--ttl")
+    given = options.json_object(claims, "--claims")
     secret, made = secrets.for_development(config)
     settings = config.tokens(secret)
     text = tokens.issue(settings, user_id, role=role, email=email, verified=verified, claims=given, ttl=seconds)
@@ -45,24 +41,3 @@ def token(user_id: str, role: str, email: str | None, verified: bool, claims: st
     if made:
         console.note(f"Made the development secret {made}.")
     console.note(f"For development: {user_id}, role {role}, good for {int(lasts)} s. Send it as `Authorization: Bearer <token>`.")
-
-
-def _seconds(ttl: str | None) -> float | None:
-    if ttl is None:
-        return None
-    try:
-        return units.duration(ttl)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--ttl") from error
-
-
-def _claims(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise click.BadParameter("this is not JSON", param_hint="--claims") from error
-    if not isinstance(found, dict):
-        raise click.BadParameter("a JSON object is needed", param_hint="--claims")
-    return found

@@ -22,8 +22,7 @@ def migrate() -> None:
 
 
 @migrate.command()
-@click.pass_context
-def plan(context: click.Context) -> None:
+def plan() -> None:
     """Show what apply would do, and why."""
     from alyx.cli import screen
 

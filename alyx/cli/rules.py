@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from alyx.app.refusal import Refusal
-from alyx.cli import console, project
+from alyx.cli import console, options, project
 from alyx.cli.lazy import Commands
 from alyx.schema.model import JUDGED
 
@@ -47,8 +47,9 @@ def explain(
     """
     from alyx.app import build
 
-    caller = {"id": user_id, "email": email, "role": role or ("user" if user_id else None), "claims": _object(claims, "--claims")}
-    question = {"collection": collection, "operation": operation, "id": record, "data": _object(data, "--data"), "auth": caller}
+    given, brought = options.json_object(claims, "--claims"), options.json_object(data, "--data")
+    caller = {"id": user_id, "email": email, "role": role or ("user" if user_id else None), "claims": given}
+    question = {"collection": collection, "operation": operation, "id": record, "data": brought, "auth": caller}
     body = json.dumps({name: value for name, value in question.items() if value is not None}).encode()
     config = project.config()
     source = build.read_source(config)
@@ -124,15 +125,3 @@ def _show_step(step: dict[str, Any], depth: int) -> None:
     console.line(f"{'  ' * depth}{_MARKS[step['outcome']]} {text if step['decided'] else f'[calm]{text}[/]'}{reason}")
     for inner in step.get("parts", ()):
         _show_step(inner, depth + 1)
-
-
-def _object(text: str | None, option: str) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise click.BadParameter("this is not JSON", param_hint=option) from error
-    if not isinstance(found, dict):
-        raise click.BadParameter("a JSON object is needed", param_hint=option)
-    return found

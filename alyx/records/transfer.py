@@ -246,19 +246,25 @@ def _cell_text(value: Any, as_json: bool) -> str:
 
 def _records(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str | None]] | Fault]:
     """The records of a CSV text with the line each begins at: a cell is None when empty, "" when written as two quotes."""
-    begin, held = 0, ""
+    # The lines of one record are kept apart until it is whole, and each is looked at once: a record may have very many.
+    held: list[str] = []
+    begin = quotes = size = 0
     for number, raw in enumerate(lines, 1):
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
             yield Fault(number, "", "not valid UTF-8")
             return
-        begin, held = (begin, held + text) if held else (number, text)
-        if held.count('"') % 2:
-            if len(held) > RECORD_MOST:
+        begin = begin if held else number
+        held.append(text)
+        quotes += text.count('"')
+        size += len(text)
+        if quotes % 2:
+            if size > RECORD_MOST:
                 break
             continue
-        record, held = held.removesuffix("\n").removesuffix("\r"), ""
+        record = "".join(held).removesuffix("\n").removesuffix("\r")
+        held, quotes, size = [], 0, 0
         if record:
             cells = _cells(record)
             yield (

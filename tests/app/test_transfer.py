@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import apsw
 import pytest
 from sqlalchemy.dialects import sqlite
@@ -178,6 +180,15 @@ def test_a_quoted_cell_may_span_lines_and_faults_name_the_line_where_the_row_beg
     found = list(incoming.csv(lines('name,note,count\na,"x\ny",1\nb,"z\n",many\n')))
     assert found[0].values["note"] == "x\ny"
     assert [(fault.line, fault.field) for fault in found[1]] == [(4, "count")]
+
+
+def test_a_cell_of_very_many_lines_is_read_in_time_that_grows_with_its_length(incoming):
+    text = "one of very many lines\n" * 40_000
+    started = time.process_time()
+    (row,) = incoming.csv(lines(f'name,note\na,"{text}"\n'))
+    # About 0.1 s; counting the quotes of the whole cell at each of its lines takes half a minute.
+    assert time.process_time() - started < 3
+    assert row.values["note"] == text
 
 
 @pytest.mark.parametrize(

@@ -163,9 +163,7 @@ def reset(yes: bool) -> None:
     config = project.config()
     source = build.read_source(config)
     if not yes:
-        if not sys.stdin.isatty():
-            raise Refusal("this deletes every record, and nobody is here to ask", "say --yes if that is meant")
-        click.confirm(f"Delete every record in {config.database_path}?", abort=True, err=True)
+        project.confirm(f"Delete every record in {config.database_path}?", "this deletes every record")
     reset.reset(config, source)
     if not project.answer_json({"reset": str(config.database_path)}):
         console.good(f"{config.database_path} is empty, with the tables of {config.schema_file.name}")

@@ -144,6 +144,24 @@ def rollback(steps: int) -> None:
     console.line("[calm]schema.yaml still says otherwise: `alyx dev` or `alyx migrate apply` would make it again.[/]")
 
 
+@migrate.command("empty-trash")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def empty_trash(yes: bool) -> None:
+    """Erase what rollbacks would bring back.
+
+    Records and values that a migration took away are kept for 30 days. Without them a rollback still works, but brings back empty
+    fields and collections.
+    """
+    migrator, _ = _begin(schema=False)
+    if not yes:
+        project.confirm("Erase what migrations took away?", "this erases what a rollback would bring back")
+    removed = migrator.empty_trash()
+    if project.answer_json({"removed": removed}):
+        return
+    tables = "1 table" if removed == 1 else f"{removed} tables"
+    console.good(f"Erased {tables}" if removed else "The trash is empty")
+
+
 @migrate.command()
 @click.pass_context
 def drift(context: click.Context) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
 
 from alyx import config as settings
+from alyx.app.refusal import Refusal
 from alyx.cli.lazy import invocation
 
 T = TypeVar("T")
@@ -47,6 +49,13 @@ def wait(work: Callable[[], Awaitable[T]]) -> T:
         return await work()
 
     return asyncio.run(run())
+
+
+def confirm(question: str, what: str) -> None:
+    """Ask the person at the keyboard; a no ends the command. what: it does, for the Refusal that is raised if nobody is there."""
+    if not sys.stdin.isatty():
+        raise Refusal(f"{what}, and nobody is here to ask", "say --yes if that is meant")
+    click.confirm(question, abort=True, err=True)
 
 
 def answer_json(data: Any) -> bool:

@@ -320,6 +320,18 @@ def test_a_dump_is_everything_and_seed_takes_it_back(alyx, blog):
     assert alyx("db", "dump").out == whole
 
 
+def test_emptying_the_trash_asks_and_then_removes_what_a_rollback_would_bring_back(alyx, blog, edit):
+    alyx("db", "seed", "seed.yaml")
+    edit("schema.yaml", "      bio: ", "      life: ")
+    assert alyx("migrate", "apply", "--accept-data-loss").code == 0
+    refused = alyx("migrate", "empty-trash", stdin="n\n")
+    assert refused.code == 1
+    assert "--yes" in refused.err
+    assert alyx("migrate", "empty-trash", "--yes", "--json").json == {"removed": 1}
+    assert "is empty" in alyx("migrate", "empty-trash", "--yes").out
+    assert "no longer kept" in "".join(alyx("migrate", "rollback", "--json").json["remarks"])
+
+
 def test_reset_asks_and_does_nothing_without_a_yes(alyx, blog):
     alyx("db", "seed", "seed.yaml")
     refused = alyx("db", "reset", stdin="n\n")

@@ -11,7 +11,7 @@ import pytest
 from alyx.cli.root import cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-ROWS = dict(re.findall(r"^\| `alyx ([a-z ]+?)((?: [\[A-Z-].*?)?)` \|", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `alyx ([a-z]+(?:[ -][a-z]+)*?)((?: [\[A-Z-].*?)?)` \|", PAGE, re.MULTILINE))
 SHARED = {"--config", "--json", "--debug", "--help", "-h", "--version"}
 
 

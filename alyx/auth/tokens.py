@@ -98,7 +98,7 @@ class Verifier:
             if isinstance(moment, bool) or not isinstance(moment, int | float) or not abs(moment) < _LATEST:
                 raise _unauthorized()
             if name == "exp" and moment <= now:
-                raise AlyxError("TOKEN_EXPIRED", "the access token has expired", hint="sign in again or refresh it")
+                raise AlyxError("TOKEN_EXPIRED", "The access token has expired.", hint="Sign in again or refresh it.")
             if name != "exp" and moment > now + 60:
                 raise _unauthorized()
 
@@ -147,4 +147,4 @@ def _text(value: Any) -> str | None:
 
 
 def _unauthorized() -> AlyxError:
-    return AlyxError("UNAUTHORIZED", "the access token is not valid")
+    return AlyxError("UNAUTHORIZED", "The access token is not valid.")

@@ -23,6 +23,6 @@ def routes(records: Records) -> list[Route]:
 def require_admin(identity: Identity) -> None:
     """Raises AlyxError UNAUTHORIZED for an anonymous caller, FORBIDDEN for anybody else who is no admin."""
     if identity.id is None:
-        raise AlyxError("UNAUTHORIZED", "this needs an admin's access token")
+        raise AlyxError("UNAUTHORIZED", "This needs an admin's access token.")
     if not identity.is_admin:
-        raise AlyxError("FORBIDDEN", "this is for admins")
+        raise AlyxError("FORBIDDEN", "This is for admins.")

@@ -196,7 +196,7 @@ class Request:
         return AlyxError(
             "PAYLOAD_TOO_LARGE",
             f"The body of the request is larger than {self._max_body} bytes.",
-            hint="server.max_body_size in alyx.yaml sets the limit.",
+            hint="The limit is server.max_body_size in alyx.yaml.",
         )
 
 

@@ -70,7 +70,7 @@ def taken(field: Field) -> Shape:
     if not isinstance(shape, Scalar) or kind is Type.SELECT:
         return shape
     numeric = kind in (Type.INT, Type.FLOAT)
-    return Scalar(
+    limited = Scalar(
         shape.kind,
         shape.format or (field.format and {"url": "uri"}.get(field.format, field.format)),
         min_length=field.min_length,
@@ -82,6 +82,8 @@ def taken(field: Field) -> Shape:
         encoding=shape.encoding,
         media=shape.media,
     )
+    # Answers always hold the exact text; a body may bring a number that a double holds exactly.
+    return OneOf((limited, Scalar("number"))) if kind is Type.DECIMAL else limited
 
 
 def patched(field: Field) -> Shape:
@@ -89,9 +91,10 @@ def patched(field: Field) -> Shape:
     shape = taken(field)
     if field.value_type not in NUMBERS:
         return shape
-    amount = Scalar("string", "decimal") if field.value_type is Type.DECIMAL else _bare(shape)
+    amount = OneOf((Scalar("string", "decimal"), Scalar("number"))) if field.value_type is Type.DECIMAL else _bare(shape)
+    shapes = shape.shapes if isinstance(shape, OneOf) else (shape,)
     step = Object((Member("$inc", amount, always=True, description="What to add; null counts as 0."),), closed=True)
-    return OneOf((shape, step))
+    return OneOf((*shapes, step))
 
 
 def describe(field: Field, *, body: bool, fresh: bool = False) -> str:

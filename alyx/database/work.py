@@ -61,7 +61,14 @@ class Overloaded(DatabaseError):
 
 
 class Unavailable(DatabaseError):
-    """The database cannot be used now (disk full, I/O error, fsync failure); the write was not made. Answered 503."""
+    """The database cannot be used now (disk full, I/O error, fsync failure); the write was not made. Answered 503.
+
+    reason: a fixed sentence for /health, which anybody may read; the text of the error may name paths.
+    """
+
+    def __init__(self, message: str, reason: str = "the database cannot be used") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def drive(work: Work[T], execute: Callable[[Statement], Rows]) -> T:

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from alyx.database.sqlite.connection import connect
+from alyx.database.sqlite.connection import CannotOpen, connect
 from alyx.database.sqlite.engine import Engine
 from alyx.database.work import Unavailable
 from tests.database.conftest import Running
@@ -162,5 +162,22 @@ def test_a_failing_checkpoint_fails_no_write(running: Running, disk: Disk) -> No
             disk.sync_fails = False
             await engine.write(add_user("u2"))
             assert engine.health() == {"status": "healthy"}
+
+    asyncio.run(main())
+
+
+def test_health_names_no_path_when_the_file_cannot_be_opened_again(running: Running, path: Path, disk: Disk) -> None:
+    async def main() -> None:
+        async with running(vfs="failing") as engine:
+            disk.write_fails = True
+            assert isinstance((await _outcomes(engine.write(add_user("u"))))[0], Unavailable)
+            disk.write_fails = False
+            path.parent.rename(path.parent.with_name("away"))
+            failure = (await _outcomes(engine.write(add_user("u"))))[0]
+            assert isinstance(failure, CannotOpen)
+            assert str(path.parent) in str(failure)
+            assert engine.health() == {"status": "degraded", "reason": "the database file cannot be opened"}
+            path.parent.with_name("away").rename(path.parent)
+            assert await engine.write(add_user("u")) == "u"
 
     asyncio.run(main())

@@ -51,6 +51,9 @@ PRAGMA journal_size_limit = {WAL_KEPT};
 class CannotOpen(Unavailable):
     """The file cannot be opened as a database; the message is one sentence for the person at the command line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "the database file cannot be opened")
+
 
 class Patience:
     """A busy handler: sleeps of 0.3 ms until `limit` seconds have passed.

@@ -19,17 +19,17 @@ from alyx.database.work import (
 _UNIQUE = "UNIQUE constraint failed: "
 _FOREIGN_KEY = "FOREIGN KEY constraint failed"
 
-_UNUSABLE = (
-    apsw.FullError,
-    apsw.IOError,
-    apsw.CorruptError,
-    apsw.NotADBError,
-    apsw.CantOpenError,
-    apsw.ReadOnlyError,
-    apsw.NoMemError,
-    apsw.ProtocolError,
-)
-"""What no statement is to blame for: the disk, the file or the machine."""
+_UNUSABLE: dict[type[apsw.Error], str] = {
+    apsw.FullError: "the disk is full",
+    apsw.IOError: "disk I/O error",
+    apsw.CorruptError: "the database file is damaged",
+    apsw.NotADBError: "the file is no database",
+    apsw.CantOpenError: "the database file cannot be opened",
+    apsw.ReadOnlyError: "the database is read-only",
+    apsw.NoMemError: "the machine is out of memory",
+    apsw.ProtocolError: "the file system does not lock as it should",
+}
+"""What no statement is to blame for: the disk, the file or the machine; with what /health may say about it."""
 
 
 def translate(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
@@ -49,8 +49,9 @@ def translate(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
         return Timeout("the statement took too long")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return Overloaded("another process holds the database")
-    if isinstance(error, _UNUSABLE):
-        return Unavailable(text)
+    for kind, reason in _UNUSABLE.items():
+        if isinstance(error, kind):
+            return Unavailable(text, reason)
     return DatabaseError(text)
 
 

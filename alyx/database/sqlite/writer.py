@@ -79,7 +79,7 @@ class Writer:
         self.largest_group = 0
         self.wal_pages = 0
         self.trouble: str | None = None
-        """Why the last write could not be made, None when writes work."""
+        """Why the last write could not be made, None when writes work: a fixed sentence, since anybody may read it."""
         self._connect = connect
         self._loop = loop
         self._patience = Patience(PATIENCE)
@@ -196,7 +196,7 @@ class Writer:
                 execute("RELEASE piece")
             execute("COMMIT")
         except Exception as error:  # a fault of our own must not end the thread either: every write would wait for ever
-            failure = errors.translate(error, connection) if isinstance(error, apsw.Error) else Unavailable(repr(error))
+            failure = _explain(error, connection)
             self._note(failure)
             self._abandon(connection, error)
             raise failure from error
@@ -209,7 +209,7 @@ class Writer:
         if isinstance(failure, Unavailable):
             if self.trouble is None:
                 _log.error("writes fail: %s", failure)
-            self.trouble = str(failure)
+            self.trouble = failure.reason
 
     def _open(self) -> apsw.Connection:
         """Open the writer's connection, at the start and after it broke. Raises Unavailable."""
@@ -255,7 +255,7 @@ class Writer:
             self._checkpoint(connection)
         except Exception as error:  # as in _attempt
             if connection is not None:
-                self._note(errors.translate(error, connection) if isinstance(error, apsw.Error) else Unavailable(repr(error)))
+                self._note(_explain(error, connection))
                 self._abandon(connection, error)
 
     def _checkpoint(self, connection: apsw.Connection) -> None:
@@ -280,6 +280,12 @@ class Writer:
             self._patience.limit = PATIENCE
         self.wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
+
+
+def _explain(error: Exception, connection: apsw.Connection) -> DatabaseError:
+    if isinstance(error, apsw.Error):
+        return errors.translate(error, connection)
+    return Unavailable(repr(error), "an internal fault stopped the last write; the log says more")
 
 
 def _run(cursor: apsw.Cursor, request: Request) -> None:

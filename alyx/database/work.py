@@ -52,6 +52,10 @@ class ConstraintViolation(DatabaseError):
     """Any other constraint: NOT NULL, CHECK, a type that the table refuses."""
 
 
+class SchemaMoved(DatabaseError):
+    """The statement names a table or column that is not there: the schema has changed while the request ran. Answered 503."""
+
+
 class Timeout(DatabaseError):
     """A read took longer than its limit. Answered 503 QUERY_TIMEOUT."""
 

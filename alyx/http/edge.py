@@ -170,7 +170,7 @@ def _explain(error: Exception, request: Request) -> Response:
     if isinstance(error, work.DatabaseError):
         translated = envelope.translate(error)
         if translated is not None:
-            if isinstance(error, work.Unavailable):
+            if isinstance(error, work.Unavailable | work.SchemaMoved):
                 _log.error("the database refused %s %s: %s", request.method, request.route, error)
             return envelope.build(translated, request.request_id)
     if isinstance(error, AlyxError):

@@ -57,6 +57,13 @@ def translate(error: work.DatabaseError) -> AlyxError | None:
             hint="GET /health tells the operator why.",
             retry_after=5,
         )
+    if isinstance(error, work.SchemaMoved):
+        return AlyxError(
+            "DATABASE_UNAVAILABLE",
+            "The schema has just changed; nothing was written.",
+            hint="Try again shortly.",
+            retry_after=RETRY_SECONDS,
+        )
     if isinstance(error, work.UniqueViolation):
         return AlyxError("UNIQUE_VIOLATION", "A value that must be unique is taken already.")
     if isinstance(error, work.ForeignKeyViolation):

@@ -181,3 +181,16 @@ def test_health_names_no_path_when_the_file_cannot_be_opened_again(running: Runn
             assert await engine.write(add_user("u")) == "u"
 
     asyncio.run(main())
+
+
+def test_a_full_disk_is_told_from_keys_that_have_run_out(running: Running, disk: Disk) -> None:
+    async def main() -> None:
+        async with running(vfs="failing") as engine:
+            await engine.write(ask("CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT)"))
+            await engine.write(ask(f"INSERT INTO counted VALUES ({2**63 - 1})"))
+            disk.full = True
+            assert isinstance((await _outcomes(engine.write(add_user("u"))))[0], Unavailable)
+            assert engine.health() == {"status": "degraded", "reason": "the disk is full"}
+            disk.full = False
+
+    asyncio.run(main())

@@ -14,12 +14,13 @@ import pytest
 from alyx.database.sqlite import errors
 from alyx.database.sqlite import writer as writing
 from alyx.database.sqlite.connection import connect
-from alyx.database.sqlite.engine import Engine
+from alyx.database.sqlite.engine import Engine, Settings
 from alyx.database.work import (
     ConstraintViolation,
     DatabaseError,
     ForeignKeyViolation,
     Overloaded,
+    SchemaMoved,
     Statement,
     Unavailable,
     UniqueViolation,
@@ -162,7 +163,10 @@ def test_a_unique_decimal_is_named_though_its_index_is_over_an_expression(tmp_pa
         ("INSERT INTO posts (id, title, author_id) VALUES ('p', 't', 'nobody')", ForeignKeyViolation),
         ("INSERT INTO posts (id) VALUES ('p')", ConstraintViolation),
         ("INSERT INTO posts (id, title, views) VALUES ('p', 't', 'many')", ConstraintViolation),
-        ("INSERT INTO posts (id, title, wrong) VALUES ('p', 't', 1)", DatabaseError),
+        ("INSERT INTO posts (id, title, wrong) VALUES ('p', 't', 1)", SchemaMoved),
+        ("UPDATE posts SET title = wrong", SchemaMoved),
+        ("DELETE FROM nowhere", SchemaMoved),
+        ("SELECT nonsense(1)", DatabaseError),
     ],
 )
 def test_errors_come_in_the_words_of_work(running: Running, sql: str, error: type[DatabaseError]) -> None:
@@ -361,3 +365,34 @@ def test_a_fault_of_our_own_fails_its_group_and_the_writer_lives_on(running: Run
         assert engine.health() == {"status": "healthy"}
 
     _run(running, scenario)
+
+
+def test_a_statement_of_the_old_schema_is_no_trouble_of_the_database(running: Running) -> None:
+    async def scenario(engine: Engine) -> None:
+        for light in (True, False):
+            with pytest.raises(SchemaMoved):
+                await engine.read(ask("SELECT gone FROM users", light=light))
+        with pytest.raises(SchemaMoved):
+            await engine.write(ask("INSERT INTO gone VALUES (1)"))
+        assert engine.health() == {"status": "healthy"}
+
+    _run(running, scenario)
+
+
+def test_keys_that_have_run_out_are_no_full_disk(tmp_path: Path) -> None:
+    counted = schema(collection("counted", field("id", "int", primary=True), field("name", "string")))
+    made.create(tmp_path / "alyx.db", counted).close()
+
+    async def main() -> None:
+        engine = Engine.open(Settings(str(tmp_path / "alyx.db")))
+        await engine.start()
+        try:
+            await engine.write(ask(f"INSERT INTO counted (id, name) VALUES ({2**63 - 1}, 'last')"))
+            with pytest.raises(ConstraintViolation, match="keys of counted have run out"):
+                await engine.write(ask("INSERT INTO counted (name) VALUES ('next')"))
+            assert engine.health() == {"status": "healthy"}
+            assert await engine.read(ask("SELECT count(*) FROM counted")) == [(1,)]
+        finally:
+            await engine.stop()
+
+    asyncio.run(main())

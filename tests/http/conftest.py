@@ -77,6 +77,7 @@ ROUTES = [
     Route("GET", "/timeout", raising(work.Timeout("SELECT secret"))),
     Route("GET", "/overloaded", raising(work.Overloaded("queue"))),
     Route("GET", "/unavailable", raising(work.Unavailable("disk full at /var"))),
+    Route("GET", "/moved", raising(work.SchemaMoved("no such column: secret"))),
     Route("GET", "/unknown-code", raising(AlyxError("NO_SUCH_CODE", "A slip."))),
 ]
 

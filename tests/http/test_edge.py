@@ -148,7 +148,12 @@ def test_at_most_100_details_are_shown_and_the_operation_is_named(client: Client
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/timeout", "QUERY_TIMEOUT"), ("/overloaded", "OVERLOADED"), ("/unavailable", "DATABASE_UNAVAILABLE")],
+    [
+        ("/timeout", "QUERY_TIMEOUT"),
+        ("/overloaded", "OVERLOADED"),
+        ("/unavailable", "DATABASE_UNAVAILABLE"),
+        ("/moved", "DATABASE_UNAVAILABLE"),
+    ],
 )
 def test_a_database_that_cannot_answer_is_503_with_retry_after(client: Client, path: str, code: str) -> None:
     answer = client.get(path)

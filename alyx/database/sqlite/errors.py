@@ -11,6 +11,7 @@ from alyx.database.work import (
     DatabaseError,
     ForeignKeyViolation,
     Overloaded,
+    SchemaMoved,
     Timeout,
     Unavailable,
     UniqueViolation,
@@ -18,6 +19,10 @@ from alyx.database.work import (
 
 _UNIQUE = "UNIQUE constraint failed: "
 _FOREIGN_KEY = "FOREIGN KEY constraint failed"
+_LAST_KEY = 2**63 - 1
+
+_inserts_into = re.compile(r'\s*INSERT INTO "?(\w+)', re.IGNORECASE).match
+_is_gone = re.compile(r"no such (?:table|column): |table \S+ has no column named ").match
 
 _UNUSABLE: dict[type[apsw.Error], str] = {
     apsw.FullError: "the disk is full",
@@ -32,8 +37,8 @@ _UNUSABLE: dict[type[apsw.Error], str] = {
 """What no statement is to blame for: the disk, the file or the machine; with what /health may say about it."""
 
 
-def translate(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
-    """The error in the words of database/work.py.
+def translate(error: apsw.Error, connection: apsw.Connection, sql: str = "") -> DatabaseError:
+    """The error in the words of database/work.py. sql: the statement that failed, where one is to blame.
 
     `connection` is where it happened: an index over expressions is named by SQLite, not by its columns, and is looked up.
     A constraint by RESTRICT is raised as a trigger's, hence the look at the text.
@@ -49,10 +54,25 @@ def translate(error: apsw.Error, connection: apsw.Connection) -> DatabaseError:
         return Timeout("the statement took too long")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return Overloaded("another process holds the database")
+    if isinstance(error, apsw.FullError) and (exhausted := _exhausted(sql, connection)):
+        return ConstraintViolation(f"the keys of {exhausted} have run out")
     for kind, reason in _UNUSABLE.items():
         if isinstance(error, kind):
             return Unavailable(text, reason)
-    return DatabaseError(text)
+    return SchemaMoved(text) if _is_gone(text) else DatabaseError(text)
+
+
+def _exhausted(sql: str, connection: apsw.Connection) -> str | None:
+    """The table whose counted keys have reached their end; SQLite has the same code and text for that as for a full disk."""
+    inserted = _inserts_into(sql)
+    if inserted is None:
+        return None
+    table = inserted[1]
+    try:
+        found = connection.execute("SELECT 1 FROM sqlite_sequence WHERE name = ? AND seq >= ?", (table, _LAST_KEY)).fetchall()
+    except apsw.Error:
+        return None
+    return table if found else None
 
 
 def _unique(failed: str, connection: apsw.Connection) -> UniqueViolation:

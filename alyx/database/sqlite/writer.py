@@ -301,7 +301,7 @@ def _run(cursor: apsw.Cursor, request: Request) -> None:
             try:
                 rows = execute(statement.sql, statement.params).fetchall()
             except apsw.Error as error:
-                failure = errors.translate(error, connection)
+                failure = errors.translate(error, connection, statement.sql)
                 if not connection.in_transaction:
                     request.failure = failure
                     return

@@ -51,6 +51,7 @@ def test_the_document_is_valid_openapi_3_1(spec: Json) -> None:
     OpenAPIV31SpecValidator(spec).validate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file",
     ["schema.yaml", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "alyx" / "cli" / "templates").glob("*/schema.yaml"))],
@@ -240,6 +241,7 @@ def test_a_document_of_every_type_fits_its_schema(spec: Json) -> None:
     _check(spec, "values", record)
 
 
+@pytest.mark.slow
 def test_a_collection_named_like_a_route_meets_no_other_name(schema: Schema) -> None:
     order = schema.collections["order"]
     names = ("batch", "health", "metrics", "list", "posts")

@@ -79,6 +79,7 @@ def test_the_fast_path_takes_only_what_the_slow_path_takes_and_as_the_same_value
             assert repr(fast) == repr(expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(bodies(), max_size=3))
 def test_many_records_are_judged_as_one_by_one(records: list[bytes]) -> None:

@@ -154,3 +154,25 @@ def test_sql_that_only_another_engine_can_take_back_is_not_said_to_be_undone(wor
     world.migrator.apply(schema(""))
     with pytest.raises(MigrationError, match="its `sql` has no `down`"):
         world.migrator.rollback()
+
+
+def test_a_key_that_gave_way_to_another_comes_back(world: World) -> None:
+    by_id = schema("code: {type: string}")
+    by_code = loads("version: 1\ncollections: {posts: {fields: {code: {type: string, primary: true}}}}")
+    world.migrator.apply(by_id)
+    world.run("INSERT INTO posts (id, code) VALUES ('a', 'x'), ('b', 'y')")
+    records = world.records(by_id)
+    assert world.migrator.apply(by_code, accept_data_loss=True).ok
+    world.migrator.rollback()
+    assert world.migrator.drift(by_id).found == ()
+    assert world.records(by_id) == records
+
+
+def test_a_dropped_index_comes_back_as_it_was(world: World) -> None:
+    with_index = schema("code: {type: string}\n", "    indexes: [{name: by_code, fields: [code], order: desc}]")
+    world.migrator.apply(with_index)
+    drop = "{type: drop_index, collection: posts, index: {name: by_code, fields: [id], unique: true}}"
+    world.write("001_drop.yaml", f"version: 1\nname: drop\noperations:\n  - {drop}\n")
+    world.migrator.apply(schema("code: {type: string}"))
+    world.migrator.rollback()
+    assert world.migrator.drift(with_index).found == ()

@@ -303,7 +303,10 @@ def _index(node: Node, path: str, kind: str, name: str, state: Schema, faults: F
         if found is None:
             raise OperationError(f"there is no index `{child.value}` on `{name}`")
         return found
-    return definitions.index(child, f"{path}.index", owner, faults)
+    said = definitions.index(child, f"{path}.index", owner, faults)
+    if kind == "drop_index" and said:
+        return next((index for index in owner.indexes if index.name == said.name), said)
+    return said
 
 
 def _sql(node: Node) -> operations.Sql:

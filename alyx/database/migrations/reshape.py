@@ -142,8 +142,8 @@ class Reshaping:
         for number, step in enumerate(self._part.steps):
             if isinstance(step, DropField):
                 self.kept[number] = self._next_trash()
-                table, key = self._before.name, self._before.key.name
-                trash.keep_column(self._connection, self.kept[number], table, key, step.field.name)
+                key = self._made(self._after.key)
+                trash.keep_column(self._connection, self.kept[number], self._before.name, key, step.field.name)
             elif isinstance(step, ModifyField) and (id(step) in self._losing or self._passage(step).fills):
                 self._keep_losses(number, step, self._passage(step), self._next_trash)
 

@@ -34,8 +34,8 @@ def keep_table(connection: apsw.Connection, kept: str, table: str) -> None:
 
 
 def keep_column(connection: apsw.Connection, kept: str, table: str, key: str, column: str) -> None:
-    """Keep all values of a column by their key."""
-    sql = f"CREATE TABLE {quoted(kept)} AS SELECT {quoted(key)} AS new_key, {quoted(column)} AS old FROM {quoted(table)}"
+    """Keep all values of a column. key: SQL for the key as it will be after the change, of a row that is called `t`."""
+    sql = f"CREATE TABLE {quoted(kept)} AS SELECT {key} AS new_key, t.{quoted(column)} AS old FROM {quoted(table)} t"
     connection.execute(sql)
 
 

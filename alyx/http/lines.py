@@ -22,7 +22,7 @@ class Lines:
     """Lines on their way to a stream.
 
     stream: text or binary, None = nowhere. delay: seconds for which lines are gathered while a loop runs; 0 writes at once.
-    dropped: lines given up because the stream took nothing for too long.
+    dropped: lines given up because the stream took nothing for too long, or because they could not be made.
     """
 
     def __init__(self, stream: IO[Any] | None, *, delay: float = 0.1) -> None:
@@ -57,7 +57,11 @@ class Lines:
         gathered, self._gathered = self._gathered, []
         if not gathered or self._stream is None:
             return
-        block = b"\n".join([make(entry) for make, entry in gathered]) + b"\n"
+        try:
+            made = [make(entry) for make, entry in gathered]
+        except Exception:
+            made = self._make_each(gathered)
+        block = b"\n".join([*made, b""])
         with self._wake:
             if self._closing:
                 self._write(block)
@@ -70,6 +74,16 @@ class Lines:
                     self._thread = threading.Thread(target=self._work, name="alyx-log", daemon=True)
                     self._thread.start()
                 self._wake.notify()
+
+    def _make_each(self, gathered: list[tuple[Callable[[Any], bytes], Any]]) -> list[bytes]:
+        """The lines that can be made: one that cannot is dropped by itself, and harms neither its neighbours nor the request."""
+        made = []
+        for make, entry in gathered:
+            try:
+                made.append(make(entry))
+            except Exception:
+                self.dropped += 1
+        return made
 
     def close(self) -> None:
         """Write what is left, for at most two seconds; later lines are written at once."""

@@ -25,6 +25,10 @@ _SLOW: Final = "slower than the limit for slow requests"
 _DIM, _RED, _GREEN, _YELLOW, _CYAN, _BOLD, _PLAIN = (f"\x1b[{code}m" for code in ("2", "31", "32", "33", "36", "1", "0"))
 _SHADES: Final = {1: _CYAN, 2: _GREEN, 3: _CYAN, 4: _YELLOW, 5: _RED}
 
+_AUDIT: Final = "alyx.audit"
+_EXTRAS: Final = {"user_id": "user", "request_id": "request_id", "method": "method", "route": "route", "path": "path"}
+"""What a record of Python's logging may carry as `extra`, and how a line names it (as the lines of requests do)."""
+
 _Entry: TypeAlias = tuple[float, int, str, str, str, int, float, int, str, str, str | None, str | None]
 """Moment, level, method, route, path, status, seconds, bytes, request id, address, user, hint."""
 
@@ -90,11 +94,11 @@ class AccessLog:
             "duration_ms": round(seconds * 1000, 3),
             "bytes": size,
             "request_id": request_id,
-            "ip": address,
-            "user": user,
+            "ip": escape(address),
+            "user": None if user is None else escape(str(user)),
         }
         if hint is not None:
-            line["hint"] = hint
+            line["hint"] = escape(hint)
         return json.dumps(line)
 
     def _as_text(self, entry: _Entry) -> bytes:
@@ -127,7 +131,7 @@ def setup(options: settings.Logging, stream: IO[Any] | None = None) -> tuple[Acc
     """Send Python's logging and the access log to `stream` (standard error by default); call once per process.
 
     Returns the access log, to be given to the edge, and the lines, to be closed last. Loggers of libraries speak from warning
-    on, `alyx` from the chosen level.
+    on, `alyx` from the chosen level; the audit is always written.
     """
     target = stream if stream is not None else sys.stderr
     chosen = with_color(options, target)
@@ -139,6 +143,7 @@ def setup(options: settings.Logging, stream: IO[Any] | None = None) -> tuple[Acc
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("alyx").setLevel(LEVELS[chosen.level])
+    logging.getLogger(_AUDIT).setLevel(logging.INFO)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
@@ -167,6 +172,11 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 10 else f"{seconds:.1f} s"
 
 
+def _extras(record: logging.LogRecord) -> dict[str, str]:
+    found = {shown: getattr(record, name, None) for name, shown in _EXTRAS.items()}
+    return {shown: escape(str(value)) for shown, value in found.items() if value is not None}
+
+
 class _Forward(logging.Handler):
     """Hands the records of Python's logging to our lines, so that both stand in the order in which they happened."""
 
@@ -189,9 +199,10 @@ class _JsonFormat(logging.Formatter):
             "level": record.levelname.lower(),
             "msg": escape(record.getMessage()),
             "logger": record.name,
+            **_extras(record),
         }
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+            entry["exception"] = "\n".join(escape(part) for part in self.formatException(record.exc_info).splitlines())
         return json.dumps(entry).decode()
 
 
@@ -207,6 +218,8 @@ class _TextFormat(logging.Formatter):
         moment = time.strftime("%H:%M:%S", time.localtime(clock.seconds()))
         plain = _PLAIN if shade else ""
         line = f"{moment}  {shade}{record.levelname.lower()}{plain}  {escape(record.getMessage())}"
+        if extras := _extras(record):
+            line += "  " + " ".join(f"{name}={value}" for name, value in extras.items())
         if record.exc_info:
             line += "".join(f"\n{escape(part)}" for part in self.formatException(record.exc_info).splitlines())
         return line

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from alyx.base.identity import Identity
 from alyx.http import log, settings
 from alyx.http.lines import Lines
 from alyx.http.log import AccessLog
@@ -73,6 +74,45 @@ def test_a_path_can_neither_forge_a_line_nor_move_the_cursor(options: settings.L
     (line,) = lines_of(options, (request(path), 404, 0.001))
     assert line.isprintable()
     assert (json.loads(line)["path"] if options is JSON else line).isprintable()
+
+
+@pytest.mark.parametrize("options", [JSON, TEXT])
+def test_a_user_id_that_is_no_text_costs_no_line(options: settings.Logging) -> None:
+    odd = request()
+    odd.identity = Identity({"id": "u\ud800\n1", "role": "user"})
+    odd.client_ip, odd.hint = "\ud800", "\ud800"
+    stream = io.StringIO()
+    lines = Lines(stream, delay=3600)
+    access = AccessLog(options, lines)
+
+    async def work() -> None:
+        for made in (request(), odd, request()):
+            access.record(made, 200, 12, 0.7)
+
+    asyncio.run(work())
+    lines.close()
+    written = stream.getvalue().splitlines()
+    assert len(written) == 3
+    if options is JSON:
+        assert json.loads(written[1])["user"] == "u\\ud800\\n1"
+
+
+def test_a_line_that_cannot_be_made_takes_no_other_with_it() -> None:
+    def broken(entry: Any) -> bytes:
+        raise ValueError
+
+    stream = io.StringIO()
+    lines = Lines(stream, delay=3600)
+
+    async def work() -> None:
+        lines.add(bytes, b"before")
+        lines.add(broken, None)
+        lines.add(bytes, b"after")
+
+    asyncio.run(work())
+    lines.close()
+    assert stream.getvalue() == "before\nafter\n"
+    assert lines.dropped == 1
 
 
 def test_query_strings_are_never_logged() -> None:
@@ -149,10 +189,12 @@ def test_a_stream_that_cannot_be_written_stops_nothing() -> None:
 def logging_restored() -> Iterator[None]:
     root = logging.getLogger()
     kept = list(root.handlers), root.level, logging.getLogger("alyx").level
+    audit = logging.getLogger("alyx.audit").level
     yield
     root.handlers[:], level, alyx_level = kept[0], kept[1], kept[2]
     root.setLevel(level)
     logging.getLogger("alyx").setLevel(alyx_level)
+    logging.getLogger("alyx.audit").setLevel(audit)
     logging.captureWarnings(False)
 
 
@@ -175,6 +217,42 @@ def test_the_lines_of_the_program_go_the_same_way(form: Any) -> None:
     if form == "json":
         assert len(written) == 2
         assert "ValueError" in json.loads(written[1])["exception"]
+
+
+@pytest.mark.usefixtures("logging_restored")
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_line_of_the_audit_tells_who_did_what_at_every_level(form: Any) -> None:
+    stream = io.StringIO()
+    _, lines = log.setup(settings.Logging(format=form, level="error"), stream)
+    who = {"user_id": "u\ud800", "request_id": "r1", "method": "GET", "path": "/api/collections/posts\r\nforged"}
+    logging.getLogger("alyx.audit").info("rules bypassed by an admin", extra=who)
+    logging.getLogger("alyx.app").info("not wanted")
+    lines.close()
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    if form == "console":
+        assert line.endswith(
+            "rules bypassed by an admin  user=u\\ud800 request_id=r1 method=GET path=/api/collections/posts\\r\\nforged"
+        )
+        return
+    entry = json.loads(line)
+    assert (entry["msg"], entry["logger"]) == ("rules bypassed by an admin", "alyx.audit")
+    assert (entry["user"], entry["request_id"], entry["method"]) == ("u\\ud800", "r1", "GET")
+    assert entry["path"] == "/api/collections/posts\\r\\nforged"
+
+
+@pytest.mark.usefixtures("logging_restored")
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_an_exception_with_text_that_is_no_utf8_is_logged(form: Any) -> None:
+    stream = io.StringIO()
+    _, lines = log.setup(settings.Logging(format=form), stream)
+    try:
+        raise ValueError("odd \ud800 \u202e text")
+    except ValueError:
+        logging.getLogger("alyx.http").exception("failed")
+    lines.close()
+    assert "ValueError: odd \\" in stream.getvalue()
+    assert all(line.isprintable() for line in stream.getvalue().splitlines())
 
 
 def test_color_is_for_terminals_and_never_against_no_color(monkeypatch: pytest.MonkeyPatch) -> None:

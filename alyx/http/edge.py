@@ -166,7 +166,16 @@ def _other_method(request: Request, path: Path) -> Response:
 
 
 def _explain(error: Exception, request: Request) -> Response:
-    """The envelope for whatever was raised. What is nobody's fault but ours is logged with its stack, and only there."""
+    """The envelope for whatever was raised, and for an error whose own words cannot be sent, such as half of a character."""
+    try:
+        return _envelope(error, request)
+    except Exception as failure:
+        _LOG.error("the answer to an error could not be made [%s]", request.request_id, exc_info=failure)
+        return envelope.build(envelope.internal(), request.request_id)
+
+
+def _envelope(error: Exception, request: Request) -> Response:
+    """What is nobody's fault but ours is logged with its stack, and only there."""
     if isinstance(error, work.DatabaseError):
         translated = envelope.translate(error)
         if translated is not None:

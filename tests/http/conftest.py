@@ -78,6 +78,7 @@ ROUTES = [
     Route("GET", "/overloaded", raising(work.Overloaded("queue"))),
     Route("GET", "/unavailable", raising(work.Unavailable("disk full at /var"))),
     Route("GET", "/moved", raising(work.SchemaMoved("no such column: secret"))),
+    Route("GET", "/half-a-character", raising(AlyxError("INVALID_QUERY", "There is no field \ud800."))),
     Route("GET", "/unknown-code", raising(AlyxError("NO_SUCH_CODE", "A slip."))),
 ]
 

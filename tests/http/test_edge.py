@@ -163,6 +163,13 @@ def test_a_database_that_cannot_answer_is_503_with_retry_after(client: Client, p
     assert "/var" not in answer.text
 
 
+def test_an_error_whose_words_cannot_be_sent_is_still_an_envelope(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    answer = client.get("/half-a-character")
+    assert (answer.status, answer.json()["code"]) == (500, "INTERNAL")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert "could not be made" in caplog.text
+
+
 def test_a_code_that_the_contract_does_not_know_is_500(client: Client) -> None:
     assert client.get("/unknown-code").status == 500
 

@@ -67,11 +67,48 @@ def test_a_file_that_fails_leaves_nothing_of_itself_and_those_before_stay(world:
     assert [name for _, name, *_ in world.run("PRAGMA table_info(posts)")] == ["id", "title"]
 
 
-def test_sql_may_not_end_the_transaction(world: World) -> None:
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE posts SET views = 5; COMMIT", "the SQL says COMMIT"),
+        ("UPDATE posts SET views = 5; COMMIT; BEGIN", "the SQL says COMMIT"),
+        ("ROLLBACK", "the SQL says ROLLBACK"),
+        ("SAVEPOINT one", "the SQL says SAVEPOINT"),
+        ("ATTACH 'other.db' AS other", "another database"),
+        ("VACUUM INTO 'other.db'", "the database refuses it|another database"),
+        ("PRAGMA writable_schema = ON", "PRAGMA writable_schema"),
+        ("PRAGMA journal_mode = DELETE", "PRAGMA journal_mode"),
+        ("DELETE FROM _alyx_changes", "changes _alyx_changes"),
+        ("UPDATE _ALYX_feed SET last_seq = 0", "changes _alyx_feed"),
+        ("DROP TABLE _alyx_migrations", "changes _alyx_migrations"),
+        ("ALTER TABLE _alyx_meta ADD COLUMN x TEXT", "changes _alyx_meta"),
+        ("CREATE TRIGGER t AFTER INSERT ON _alyx_changes BEGIN SELECT 1; END", "changes _alyx_changes"),
+        ("CREATE TABLE _alyx_mine (a)", "changes _alyx_mine"),
+        ("INSERT OR ROLLBACK INTO posts SELECT 'a', NULL, 1 UNION ALL SELECT 'a', NULL, 1", "refuses it|ended"),
+    ],
+)
+def test_sql_may_not_take_the_migration_out_of_hand_and_nothing_of_its_file_is_done(world: World, sql: str, said: str) -> None:
     world.write("001_first.yaml", FIRST)
-    world.write("002_second.yaml", SECOND.replace("UPDATE posts SET views = 1", "COMMIT"))
-    with pytest.raises(MigrationError, match="ended the transaction"):
+    world.migrator.apply(schema("title: {type: string, nullable: true}"))
+    world.run("INSERT INTO posts VALUES ('a', 'x')")
+    picture = world.picture()
+    world.write("002_second.yaml", SECOND.replace("UPDATE posts SET views = 1", sql))
+    with pytest.raises(MigrationError, match=said):
         world.migrator.apply(BOTH)
+    assert world.picture() == picture
+    assert not (world.path.parent / "other.db").exists()
+
+
+def test_sql_may_look_at_everything_and_shape_what_is_the_users(world: World) -> None:
+    world.write("001_first.yaml", FIRST)
+    mine = (
+        "CREATE TABLE mine AS SELECT count(*) AS n FROM _alyx_changes; CREATE INDEX by_n ON mine (n); PRAGMA foreign_key_check;"
+        " CREATE VIEW seen AS SELECT n FROM mine; ALTER TABLE mine ADD COLUMN m INTEGER; DROP VIEW seen; PRAGMA user_version = 7;"
+        " CREATE TRIGGER noted AFTER UPDATE ON mine BEGIN SELECT 1; END; UPDATE mine SET m = n; REINDEX; ANALYZE"
+    )
+    world.write("002_second.yaml", SECOND.replace("UPDATE posts SET views = 1", mine))
+    assert world.migrator.apply(BOTH).ok
+    assert world.run("SELECT n, m FROM mine") == [(0, 0)]
 
 
 def test_a_file_that_was_changed_after_it_was_applied_is_refused_but_line_ends_do_not_count(world: World) -> None:

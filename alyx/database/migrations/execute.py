@@ -15,6 +15,7 @@ from alyx.database.migrations import checks, ddl, trash
 from alyx.database.migrations.checks import Finding
 from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.errors import MigrationError
+from alyx.database.migrations.guard import guarded
 from alyx.database.migrations.parts import Part, gather
 from alyx.database.migrations.reshape import Reshaping
 from alyx.database.migrations.rows import rows
@@ -170,10 +171,11 @@ class Execution:
     def _sql(self, step: Sql, before: Schema) -> None:
         text = step.up.get(ENGINE)
         if text:
-            for _ in self._connection.execute(text):  # rows of one statement hold back the next until they are read
-                pass
-            if not self._connection.in_transaction:
-                raise MigrationError("the SQL ended the transaction", hint="leave BEGIN, COMMIT and ROLLBACK to the migration")
+            with guarded(self._connection):
+                for _ in self._connection.execute(text):  # rows of one statement hold back the next until they are read
+                    pass
+            if not self._connection.in_transaction:  # a conflict clause such as OR ROLLBACK can do that, too
+                raise MigrationError("the SQL ended the transaction", hint="use OR ABORT instead of OR ROLLBACK")
         self.touched |= set(before.collections)
         if (text and not step.down.get(ENGINE)) or not step.down:
             self.undo = None

@@ -170,7 +170,7 @@ def _explain(error: Exception, request: Request) -> Response:
     try:
         return _envelope(error, request)
     except Exception as failure:
-        _LOG.error("the answer to an error could not be made [%s]", request.request_id, exc_info=failure)
+        _log.error("the answer to an error could not be made [%s]", request.request_id, exc_info=failure)
         return envelope.build(envelope.internal(), request.request_id)
 
 

@@ -50,10 +50,14 @@ def beyond_bare(ours: peers.Peer, bare: peers.Peer, rounds: int, seconds: int) -
     """CPU of a read by id beyond that of a server that does nothing."""
     case = load.CASES[0]
     load.run(bare, case, 1, 0)
-    pairs = [(load.run(ours, case, seconds, n), load.run(bare, case, seconds, n)) for n in range(1, rounds + 1)]
+    pairs = [
+        (load.run(ours, case, seconds, n, steady=True), load.run(bare, case, seconds, n, steady=True))
+        for n in range(1, rounds + 1)
+    ]
     beyond = median(a.server_us - b.server_us for a, b in pairs)
     print(
-        f"\nrecord by id: {beyond:.1f} us of CPU beyond bare uvicorn ({median(b.server_us for _, b in pairs):.1f} us); at most 30"
+        f"\nrecord by id at {median(a.rate for a, _ in pairs):.0f}/s: {beyond:.1f} us of CPU beyond bare uvicorn"
+        f" ({median(b.server_us for _, b in pairs):.1f} us); at most 30"
     )
     return {"beyond_us": beyond, "runs": [[asdict(a), asdict(b)] for a, b in pairs]}
 

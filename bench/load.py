@@ -98,8 +98,15 @@ CASES = [
 ]
 
 
-def run(peer: Peer, case: Case, seconds: int, seed: int) -> Run:
-    """One run of one case against one server."""
+_DELAY = """
+function delay() return 4 end
+"""
+"""4 ms between an answer and the next request of a connection: 32 of them ask at most 8,000 times a second."""
+
+
+def run(peer: Peer, case: Case, seconds: int, seed: int, *, steady: bool = False) -> Run:
+    """One run of one case against one server. steady: at a rate that any server can keep, so that CPU can be compared: a slower
+    server is otherwise charged for waking the load generator, which a faster one never lets sleep."""
     binary = shutil.which("wrk")
     if binary is None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
@@ -113,8 +120,9 @@ def run(peer: Peer, case: Case, seconds: int, seed: int) -> Run:
             user=peer.user,
             token=f"Bearer {peer.token}" if alyx else peer.token,
             seed=seed,
-            lines=case.alyx if alyx else case.pocketbase,
+            lines=case.alyx if alyx or not peer.token else case.pocketbase,
         )
+        + (_DELAY if steady else "")
     )
     server_before, load_before = peer.cpu_seconds(), _children_cpu()
     command = [binary, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), peer.url()]

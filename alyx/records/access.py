@@ -6,7 +6,7 @@ Every record path asks here and nowhere else, so REST, batch and later realtime 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -15,13 +15,26 @@ from alyx.base.errors import AlyxError
 from alyx.base.identity import ANONYMOUS, Identity
 from alyx.rules.book import CollectionRules, Rule
 
+Known: TypeAlias = dict[Rule, tuple[Hashable, dict[str, Any] | None]]
+"""Per rule of the schema: its shape for one identity, and the values of its parameters."""
+
 
 class Access:
     """What rules need to know: the identity's values under `auth`, and the request. as_admin: an admin asked to bypass them."""
 
-    __slots__ = ("as_admin", "auth", "body", "ip", "method", "time")
+    __slots__ = ("_known", "as_admin", "auth", "body", "ip", "method", "time")
 
-    def __init__(self, identity: Identity = ANONYMOUS, *, method: str = "GET", ip: str = "", as_admin: bool = False) -> None:
+    def __init__(
+        self,
+        identity: Identity = ANONYMOUS,
+        *,
+        method: str = "GET",
+        ip: str = "",
+        as_admin: bool = False,
+        known: Known | None = None,
+    ) -> None:
+        """known: what earlier requests of the same identity found out about it; filled here."""
+        self._known = {} if known is None else known
         self.auth: Mapping[str, Any] = identity.values
         self.method = method
         self.ip = ip
@@ -49,7 +62,7 @@ class Access:
 
     def shape(self, rule: Rule) -> Hashable:
         """What the rule's SQL depends on besides the schema."""
-        return True if self.as_admin or rule.constant is True else rule.shape(self.auth)
+        return True if self.as_admin or rule.constant is True else self._learn(rule)[0]
 
     def where(self, rule: Rule, source: sa.FromClause) -> sa.ColumnElement[bool] | None:
         """The rule as a condition on the rows of a table; None: always true."""
@@ -59,7 +72,16 @@ class Access:
         """The values of the rule's auth and request parameters."""
         if self.as_admin or rule.constant is not None:
             return {}
-        return rule.binds(self.auth, self.request() if rule.uses_time or rule.request_fields else {})
+        kept = self._learn(rule)[1]
+        return rule.binds(self.auth, self.request()) if kept is None else kept.copy()
+
+    def _learn(self, rule: Rule) -> tuple[Hashable, dict[str, Any] | None]:
+        """A rule's shape for this caller, and its parameters where they do not come from the request."""
+        kept = self._known.get(rule)
+        if kept is None:
+            timeless = not (rule.uses_time or rule.request_fields)
+            kept = self._known[rule] = (rule.shape(self.auth), rule.binds(self.auth, {}) if timeless else None)
+        return kept
 
     def judge(self, rule: Rule, doc: Mapping[str, Any]) -> bool:
         """Judge in Python. Only for rules that do not look elsewhere."""

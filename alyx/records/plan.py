@@ -173,7 +173,7 @@ class Planner:
             select = sa.select(document, *_links(source, expand)).where(source.c[collection.key.name] == sa.bindparam("key"))
             return compile_query(_allowed(select, access.where(read, source)), light=True)
 
-        names = tuple([field.name for field in fields]), tuple([each.name for each in expand])
+        names = (tuple([field.name for field in fields]), tuple([each.name for each in expand])) if fields or expand else None
         return self._once(("get", collection.name, names, access.shape(read)), build)
 
     def plan_expand(self, expansion: Expansion, access: Access) -> Query:

@@ -21,7 +21,7 @@ from alyx.base.identity import Identity
 from alyx.database.work import Work
 from alyx.records import batch as batches
 from alyx.records import explaining, hints, idempotency, query, reading, writing
-from alyx.records.access import Access
+from alyx.records.access import Access, Known
 from alyx.records.answer import Answer, Call
 from alyx.records.explaining import Judgement, Question
 from alyx.records.limits import Limits
@@ -39,6 +39,7 @@ Body: TypeAlias = Callable[[], Awaitable[bytes]]
 _log = logging.getLogger("alyx.records")
 _PREPARED_KEPT = 2_000
 _REMARKS = 200
+_IDENTITIES_KEPT = 10_000
 _INLINE = 64_000
 """Bytes of a body that is judged on the event loop: at most about 5 ms of it."""
 _SOMEBODY = Identity({"id": "-", "email": "-", "role": "-", "verified": True, "claims": {}})
@@ -85,13 +86,14 @@ class Records:
         self._validators = {name: Validator(each, max_depth=limits.json_depth) for name, each in schema.collections.items()}
         self._prepared: dict[tuple[str, str], PreparedList] = {}
         self._remarked: set[str] = set()
+        self._known: dict[Identity, Known] = {}
 
     # --- reads ----------------------------------------------------------------------------------------------------------------
 
     async def list(self, call: Call, name: str, text: str) -> Answer:
         """`GET /{c}`: a page of documents. text: the raw query string."""
         collection = self._collection(name)
-        access = _access(call)
+        access = self._access(call)
         access.require(self._book.of(name).read, name)
         prepared = self._prepare_list(collection, text)
         work = partial(reading.list_documents, self._planner, prepared, access, self._limits.expand_rows)
@@ -104,7 +106,7 @@ class Records:
     async def get(self, call: Call, name: str, key_text: str, text: str) -> Answer:
         """`GET /{c}/{id}`: one document with its ETag, or 304."""
         collection = self._collection(name)
-        access = _access(call)
+        access = self._access(call)
         rule = self._book.of(name).read
         access.require(rule, name)
         fields, expand = query.parse_single(self._schema, collection, text) if text else ((), ())
@@ -261,9 +263,17 @@ class Records:
             raise AlyxError("COLLECTION_NOT_FOUND", "There is no such collection.")
         return collection
 
+    def _access(self, call: Call, method: str | None = None) -> Access:
+        known = self._known.get(call.identity)
+        if known is None:
+            if len(self._known) >= _IDENTITIES_KEPT:
+                self._known.clear()
+            known = self._known[call.identity] = {}
+        return Access(call.identity, method=method or call.method, ip=call.ip, as_admin=call.as_admin, known=known)
+
     def _target(self, call: Call, name: str, method: str | None = None) -> Target:
         collection = self._collection(name)
-        return Target(self._planner, collection, self._writable[name], _access(call, method))
+        return Target(self._planner, collection, self._writable[name], self._access(call, method))
 
     def _require_open(self, target: Target, operation: str) -> None:
         rules = self._book.of(target.collection.name)
@@ -296,10 +306,6 @@ class Records:
         if isinstance(outcome, AlyxError):
             raise outcome
         return outcome
-
-
-def _access(call: Call, method: str | None = None) -> Access:
-    return Access(call.identity, method=method or call.method, ip=call.ip, as_admin=call.as_admin)
 
 
 def _key(collection: Collection, text: str) -> Any:

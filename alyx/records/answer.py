@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from alyx.base.identity import ANONYMOUS, Identity
 
@@ -31,3 +32,12 @@ class Answer:
     location: str | None = None
     replayed: bool = False
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one write came to: status, key, and the public document; text is None where the caller may not read the result."""
+
+    status: int
+    key: Any
+    text: str | None

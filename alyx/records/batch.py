@@ -1,19 +1,21 @@
-"""`POST /api/batch`: several writes, all or none, in one transaction (contract §3).
+"""Several writes, all or none, in one transaction: `POST /api/batch`, and a create of a list (contract §3).
 
 Parses the operations and runs them in order; `writing` does each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from alyx.base import json
 from alyx.base.errors import AlyxError, Detail
 from alyx.database.work import Work
+from alyx.records.answer import Written
 from alyx.records.limits import Limits
-from alyx.records.writing import Prepared, Written
+from alyx.records.writing import Prepared
 from alyx.schema.values import refuse, shown, unreadable
 
 _METHODS = {"POST": False, "PATCH": True, "PUT": True, "DELETE": True}
@@ -115,12 +117,28 @@ def run(batch: Batch) -> Work[list[Written]]:
     return done
 
 
-def body_of(results: list[Written]) -> bytes:
-    """`{"results": [{"status", "data"?}]}`; data is the document, or only its id where the caller may not read it."""
-    parts = []
-    for each in results:
-        data = each.text
-        if data is None and each.status == 201:
-            data = json.dumps({"id": each.key}).decode()
-        parts.append(f'{{"status":{each.status}' + (f',"data":{data}}}' if data is not None else "}"))
-    return f'{{"results":[{",".join(parts)}]}}'.encode()
+def prepare_all(make: Sequence[Callable[[], Prepared]]) -> Sequence[Prepared]:
+    """Prepare the documents of one create; the faults of one are named by its position."""
+    prepared: list[Prepared] = []
+    for position, each in enumerate(make):
+        with _at(position):
+            prepared.append(each())
+    return prepared
+
+
+def run_all(prepared: Sequence[Prepared]) -> Work[list[Written]]:
+    """Create them all; the faults of the one that fails are named by its position."""
+    done: list[Written] = []
+    for position, each in enumerate(prepared):
+        with _at(position):
+            done.append((yield from each()))
+    return done
+
+
+@contextmanager
+def _at(position: int) -> Iterator[None]:
+    try:
+        yield
+    except AlyxError as error:
+        error.details = [Detail(f"{position}.{each.field}", each.code, each.message) for each in error.details]
+        raise

@@ -1,20 +1,19 @@
-"""Reads as work for the database: list and get, their expansions, and the shape of the answer (contract §3).
+"""Reads as work for the database: list and get, and their expansions (contract §3).
 
 Generators of statements, so they run in one read transaction on whichever thread the engine chooses. Called by `records`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from alyx.base import json
 from alyx.base.errors import AlyxError
 from alyx.database.work import Row, Rows, Statement, Work
-from alyx.records import cursor
+from alyx.records import cursor, shape
 from alyx.records.access import Access
 from alyx.records.plan import Planner, PreparedList
-from alyx.records.query import Expansion, ListQuery, invalid
+from alyx.records.query import Expansion, invalid
 
 
 def list_documents(planner: Planner, prepared: PreparedList, access: Access, expand_rows: int) -> Work[bytes]:
@@ -37,15 +36,7 @@ def list_documents(planner: Planner, prepared: PreparedList, access: Access, exp
         first = 1 + len(asked.sort)
         texts = yield from _expand(planner, asked.expand, texts, [row[first:] for row in rows], access, budget)
     after = cursor.encode(prepared.order, rows[-1][1 : 1 + len(asked.sort)]) if more and rows else None
-    return _page(texts, total, asked, after)
-
-
-def _page(texts: list[str], total: int | None, asked: ListQuery, after: str | None) -> bytes:
-    head = f'{{"docs":[{",".join(texts)}]'
-    counted = "" if total is None else f',"total":{total}'
-    tail = f',"limit":{asked.limit},"offset":{asked.offset}'
-    onward = "" if after is None else f',"next_cursor":"{after}"'
-    return f"{head}{counted}{tail}{onward}}}".encode()
+    return shape.page(texts, total, asked, after)
 
 
 def get_document(statement: Statement) -> Work[str]:
@@ -71,11 +62,6 @@ def get_expanded(
 def not_found() -> AlyxError:
     """What a record answers that is not there or that the caller may not know of."""
     return AlyxError("DOCUMENT_NOT_FOUND", "There is no such document.")
-
-
-def etag(text: str) -> str:
-    """A strong validator (RFC 9110 §8.8.3): a hash of the document's full text, so a restored backup cannot repeat one."""
-    return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
 class _Budget:

@@ -6,28 +6,26 @@ Called by `http`; calls down into rules and database. Knows nothing of sockets, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias, TypeVar
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from alyx.base import json
-from alyx.base.errors import AlyxError, Detail
+from alyx.base.errors import AlyxError
 from alyx.base.identity import Identity
 from alyx.database.work import Work
 from alyx.records import batch as batches
-from alyx.records import explaining, hints, idempotency, query, reading, writing
+from alyx.records import explaining, hints, idempotency, query, reading, shape, writing
 from alyx.records.access import Access, Known
 from alyx.records.answer import Answer, Call
 from alyx.records.explaining import Judgement, Question
 from alyx.records.limits import Limits
 from alyx.records.plan import Planner, PreparedList
 from alyx.records.row import Writable
-from alyx.records.writing import Prepared, Target, Written
+from alyx.records.writing import Prepared, Target
 from alyx.rules.book import RuleBook
 from alyx.schema import values
 from alyx.schema.model import OPERATIONS, Collection, Schema
@@ -121,8 +119,8 @@ class Records:
         document = await self._database.read(partial(reading.get_document, statement))
         if fields:
             return Answer(200, document.encode())
-        etag = reading.etag(document)
-        if call.if_none_match is not None and _matches(call.if_none_match, etag):
+        etag = shape.etag(document)
+        if call.if_none_match is not None and shape.names(call.if_none_match, etag):
             return Answer(304, etag=etag)
         return Answer(200, document.encode(), etag=etag)
 
@@ -161,7 +159,7 @@ class Records:
         if isinstance(given, dict):
             prepared = writing.prepare_create(target, given)
             return await self._write(call, path, body, lambda: _answer_one(path, prepared))
-        several = _each([partial(writing.prepare_create, self._target(call, name), each) for each in given])
+        several = batches.prepare_all([partial(writing.prepare_create, self._target(call, name), each) for each in given])
         return await self._write(call, path, body, lambda: _answer_many(several))
 
     async def update(self, call: Call, name: str, key_text: str, read_body: Body, text: str = "") -> Answer:
@@ -316,50 +314,13 @@ def _key(collection: Collection, text: str) -> Any:
         raise reading.not_found() from None
 
 
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Weak comparison, RFC 9110 §13.1.2."""
-    return if_none_match.strip() == "*" or etag in (part.strip().removeprefix("W/") for part in if_none_match.split(","))
-
-
 def _answer_one(base: str, prepared: Prepared) -> Work[Answer]:
-    return _single(base, (yield from prepared()))
-
-
-def _single(base: str, written: Written) -> Answer:
-    location = f"{base}/{quote(str(written.key), safe='')}" if written.status == 201 else None
-    if written.text is not None:
-        return Answer(written.status, written.text.encode(), etag=reading.etag(written.text), location=location)
-    if written.status == 201:
-        return Answer(201, json.dumps({"id": written.key}), location=location)
-    return Answer(written.status)
-
-
-def _each(prepare: Sequence[Callable[[], Prepared]]) -> Sequence[Prepared]:
-    """Prepare the documents of a list; the faults of one are named by its position."""
-    prepared: list[Prepared] = []
-    for position, make in enumerate(prepare):
-        with _at(position):
-            prepared.append(make())
-    return prepared
-
-
-@contextmanager
-def _at(position: int) -> Iterator[None]:
-    try:
-        yield
-    except AlyxError as error:
-        error.details = [Detail(f"{position}.{each.field}", each.code, each.message) for each in error.details]
-        raise
+    return shape.one(base, (yield from prepared()))
 
 
 def _answer_many(several: Sequence[Prepared]) -> Work[Answer]:
-    texts = []
-    for position, prepared in enumerate(several):
-        with _at(position):
-            written = yield from prepared()
-        texts.append(written.text if written.text is not None else json.dumps({"id": written.key}).decode())
-    return Answer(201, f'{{"docs":[{",".join(texts)}]}}'.encode())
+    return shape.many((yield from batches.run_all(several)))
 
 
 def _answer_batch(batch: batches.Batch) -> Work[Answer]:
-    return Answer(200, batches.body_of((yield from batches.run(batch))))
+    return shape.batch((yield from batches.run(batch)))

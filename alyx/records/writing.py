@@ -14,23 +14,15 @@ from typing import Any
 from alyx.base import json
 from alyx.base.errors import AlyxError, Detail
 from alyx.database.work import ForeignKeyViolation, Rows, Statement, UniqueViolation, Work
+from alyx.records import shape
 from alyx.records.access import Access, open_to_all
+from alyx.records.answer import Written
 from alyx.records.plan import Planner
-from alyx.records.reading import etag, not_found
+from alyx.records.reading import not_found
 from alyx.records.row import Writable
 from alyx.rules.book import Rule
 from alyx.schema.model import Collection, Field
 from alyx.schema.values import Increment, refuse
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a write answers: status, key, and the public document; text is None where the caller may not read the result."""
-
-    status: int
-    key: Any
-    text: str | None
-
 
 Prepared = Callable[[], Work[Written]]
 
@@ -199,7 +191,7 @@ def _holds(target: Target, rule: Rule, doc: Mapping[str, Any]) -> Work[bool]:
 def _check_match(if_match: str | None, text: str) -> None:
     if if_match is None or if_match.strip() == "*":
         return
-    if etag(text) not in (part.strip() for part in if_match.split(",")):
+    if shape.etag(text) not in (part.strip() for part in if_match.split(",")):
         raise _stale()
 
 

@@ -8,6 +8,7 @@ second or so, because a timer per request costs more. Made by `server`; knows no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from math import inf
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -20,11 +21,13 @@ from uvicorn.server import ServerState
 from alyx.base import ids
 from alyx.base.errors import AlyxError
 from alyx.http import envelope, settings
-from alyx.http.exchange import Exchange
+from alyx.http.exchange import CONTINUE, Exchange
 
 MAX_PIPELINED: Final = 100
 LINGER: Final = 2.0
 _READ_SIZE: Final = 256 * 1024
+_PROBE: Final = 0.1
+"""Seconds until a client that has closed its half is asked whether it is still there; then twice as many, and so on."""
 
 
 class Guard:
@@ -71,6 +74,9 @@ class Connection(HttpToolsProtocol):
         self._guard = guard
         self._due = inf
         self._in_head = True
+        self._hosts = 0
+        self._codings: list[bytes] = []
+        self._upgrading = False
         self._fed = 0
         self._chunk = 0
         self._content = 0
@@ -96,13 +102,7 @@ class Connection(HttpToolsProtocol):
         self._chunk = len(data)
         self._fed += self._chunk
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No protocol to change to: the request itself is answered as it stands, and nothing more is read.
-            self._ignoring = True
-            if self.cycle is not None:
-                self.cycle.keep_alive = False
-            return
+            self._parse(data)
         except httptools.HttpParserError:
             if not self._ignoring:
                 self._refuse("BAD_REQUEST", "That is not a valid HTTP request.")
@@ -116,11 +116,33 @@ class Connection(HttpToolsProtocol):
             # Chunk extensions and trailers are bytes too, and nobody waits for them.
             self._refuse("BAD_REQUEST", "The body of the request is mostly not a body.")
 
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. An Upgrade may be ignored (RFC 9110 §7.8), and there is no protocol here to change to; but the parser
+        takes all behind such a head, its body included, for another protocol. So the head is read again without the offer."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does, for the same reason
+
+    def _without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token for token in value.split(b",") if token.strip().lower() != b"upgrade"]
+                value = b",".join(tokens)
+            if name != b"upgrade":
+                lines.append(name + b": " + value)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: the running request hears of it, and what was queued behind it is forgotten."""
         if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True
-            self._running.message_event.set()
+            self._running.abandon()
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -132,7 +154,19 @@ class Connection(HttpToolsProtocol):
         cycle.keep_alive = False
         self._ignoring = True
         self._due = self.loop.time() + self._guard.deadlines.head
+        self.loop.call_later(_PROBE, self._probe, _PROBE)
         return True
+
+    def _probe(self, pause: float) -> None:
+        """Ask a client that has closed its half whether it has closed both, which looks the same from here: its machine refuses
+        what comes for a connection that is gone. What we say is an interim answer that every client passes over (RFC 9110 §15.2).
+        """
+        if self.transport.is_closing() or not self._busy():
+            return
+        running = self._running
+        if running is not None and running.is_read and not running.response_started and running.scope["http_version"] != "1.0":
+            self.transport.write(CONTINUE)
+        self.loop.call_later(2 * pause, self._probe, 2 * pause)
 
     # --- what the parser tells
 
@@ -140,13 +174,24 @@ class Connection(HttpToolsProtocol):
         """The first byte of a request: its head has a deadline."""
         super().on_message_begin()
         self._in_head = True
+        self._upgrading = False
+        self._hosts = 0
+        self._codings = []
         if not self._busy():
             self._due = self.loop.time() + self._guard.deadlines.head
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header. Trailers are dropped: they come after the request was judged, and must not change it."""
-        if self._in_head:
-            super().on_header(name, value)
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"transfer-encoding":
+            self._codings.append(value)
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole: start the application, or queue behind the request that is being answered."""
@@ -158,6 +203,13 @@ class Connection(HttpToolsProtocol):
         if (self._fed > limit or self._chunk > limit) and self._head_size() > limit:
             self._refuse("REQUEST_HEADER_FIELDS_TOO_LARGE", self._too_large())
             raise RuntimeError("the head is too large")
+        fault = self._doubt()
+        if fault is not None:
+            self._refuse("BAD_REQUEST", fault)
+            raise RuntimeError("the head is in doubt")
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._upgrading = True  # _parse reads this head again
+            return
         # What was fed so far belongs to heads; from here on the bytes of a body are counted.
         self._fed = self._content = 0
         self._due = inf
@@ -175,7 +227,7 @@ class Connection(HttpToolsProtocol):
         self.cycle = exchange
         if not busy:
             self._running = exchange
-            self._start_asgi_task(exchange, self.app)
+            self._start(exchange, self.app)
             return
         self.flow.pause_reading()
         self.pipeline.appendleft((exchange, self.app))
@@ -183,6 +235,16 @@ class Connection(HttpToolsProtocol):
             # Answer what is queued and close: a client may repeat what got no answer.
             exchange.keep_alive = False
             self._ignoring = True
+
+    def _doubt(self) -> str | None:
+        """What leaves open whom the request is for or where it ends (RFC 9112 §3.2, §6.1); servers that each decide it in their
+        own way can be played off against each other."""
+        old = self.parser.get_http_version() == "1.0"
+        if self._hosts != 1 and not (old and not self._hosts):
+            return "A request must have exactly one Host header."
+        if self._codings and (old or len(self._codings) > 1 or self._codings[0].strip().lower() != b"chunked"):
+            return "The only Transfer-Encoding that is understood is chunked, and only in HTTP/1.1."
+        return None
 
     def _complete_scope(self) -> None:
         scope: Any = self.scope
@@ -203,6 +265,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole; what comes next is the head of another."""
+        if self._upgrading:
+            return
         super().on_message_complete()
         self._fed = self._content = 0
         self._in_head = True
@@ -228,7 +292,12 @@ class Connection(HttpToolsProtocol):
             following = cast(Exchange, queued)
             self._due = inf
             self._running = following
-            self._start_asgi_task(following, app)
+            self._start(following, app)
+
+    def _start(self, exchange: Exchange, app: Any) -> None:
+        task = exchange.task = self.loop.create_task(exchange.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def shutdown(self) -> None:
         """The server stops: close when idle, else after the answer."""
@@ -298,7 +367,8 @@ class Connection(HttpToolsProtocol):
         self._due = self.loop.time() + LINGER
         self.flow.resume_reading()
         if not self.transport.is_closing():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has gone already
+                self.transport.write_eof()
 
     def _busy(self) -> bool:
         """Whether a request waits for its answer; `cycle` is the latest one, which is answered last."""

@@ -6,6 +6,7 @@ error into the envelope, and puts ids and security headers on every answer. It n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ Identify: TypeAlias = Callable[[str | None], Identity]
 """Credentials (the whole Authorization header) -> Identity; raises AlyxError UNAUTHORIZED or TOKEN_EXPIRED."""
 
 Observer: TypeAlias = Callable[[Request, int, int, float], None]
-"""Hears of every finished request: the request, the status (499: the client went away), bytes of the body, seconds."""
+"""Hears of every finished request: the request, the status (499: the client went away or was cut), bytes of the body, seconds."""
 
 UNMATCHED: Final = "unmatched"
 DESCRIPTION: Final = "/api/openapi.json"
@@ -81,6 +82,9 @@ class Edge:
         except Disconnected:
             self._observe(request, 499, 0, started)
             return
+        except asyncio.CancelledError:  # the client of a read has gone, or the server cuts what did not end in time
+            self._observe(request, 499, 0, started)
+            raise
         except Exception as error:
             response = _explain(error, request)
         await self._send(request, response, send)

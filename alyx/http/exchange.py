@@ -17,8 +17,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from alyx.http.message import WHOLE_BODY
 
 _log = logging.getLogger("alyx.http")
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_BODY: Final = frozenset((204, 304))
+_READS: Final = frozenset(("GET", "HEAD"))
 
 
 class _Signal:
@@ -73,6 +74,7 @@ class Exchange(RequestResponseCycle):
         self.disconnected = False
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = expect_100_continue
+        self.task: asyncio.Task[None] | None = None
         self.body = bytearray()
         self.more_body = True
         self.response_started = False
@@ -103,10 +105,23 @@ class Exchange(RequestResponseCycle):
         finally:
             self._finished = None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the request changes nothing, by its method (RFC 9110 §9.2.1)."""
+        return self.scope["method"] in _READS
+
+    def abandon(self) -> None:
+        """The client has gone: the application hears of it when it asks, and a read that still waits for rows is cancelled, which
+        frees its thread of the database. What changes something is never cancelled: it was asked for, and is done to its end."""
+        self.disconnected = True
+        self.message_event.set()
+        if self.task is not None and self.is_read and not self.response_started:
+            self.task.cancel()
+
     async def receive(self) -> Any:
         """ASGI receive: a piece of the body, or http.disconnect when the client went away or the answer is complete."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
-            self.transport.write(_CONTINUE)
+            self.transport.write(CONTINUE)
             self.waiting_for_100_continue = False
         while not self.disconnected and not self.response_complete:
             if self.body or not (self.more_body or self._ended):

@@ -7,14 +7,18 @@ import contextlib
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from alyx.http import server, settings
+from alyx.http.connection import Connection, Guard
 from alyx.http.edge import Edge
 from alyx.http.health import Health
 from alyx.http.message import Request, Response, json_response
@@ -38,6 +42,7 @@ class Site:
         self.stop = asyncio.Event()
         self.release = asyncio.Event()
         self.entered = asyncio.Event()
+        self.left = asyncio.Event()
         self.serving: Any = None
         self.health = Health("1", {})
         self.statuses: list[int] = []
@@ -60,6 +65,13 @@ async def close(writer: Writer) -> None:
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Give the server its turns until something has happened that nothing else tells of."""
+    async with asyncio.timeout(PATIENCE):
+        while not reached():  # noqa: ASYNC110  # there is no event for it
+            await asyncio.sleep(0.005)
 
 
 def on_site(work: Callable[[Site], Awaitable[None]], options: settings.Server = OPTIONS) -> None:
@@ -102,6 +114,15 @@ def app(site: Site) -> Edge:
         await site.release.wait()
         return json_response({"done": True})
 
+    async def search(request: Request) -> Response:
+        site.entered.set()
+        try:
+            await site.release.wait()
+        except asyncio.CancelledError:
+            site.left.set()
+            raise
+        return json_response({"done": True})
+
     async def large(request: Request) -> Response:
         return Response(200, b"x" * 20_000_000)
 
@@ -110,6 +131,8 @@ def app(site: Site) -> Edge:
         Route("POST", "/take", take),
         Route("POST", "/ignore", ignore),
         Route("GET", "/wait", wait),
+        Route("GET", "/search", search),
+        Route("POST", "/search", search),
         Route("GET", "/large", large),
         *site.health.routes(),
     ]
@@ -316,6 +339,33 @@ def test_a_client_that_reads_nothing_is_cut() -> None:
     on_site(work)
 
 
+def test_a_refusal_to_a_client_that_has_gone_raises_nothing() -> None:
+    class Gone(asyncio.Transport):
+        written = b""
+
+        def write(self, data: Any) -> None:
+            self.written += data
+
+        def write_eof(self) -> None:
+            raise OSError("Transport endpoint is not connected")  # asyncio's does; uvloop's passes it over
+
+        def is_closing(self) -> bool:
+            return False
+
+        def resume_reading(self) -> None:
+            pass
+
+    async def work() -> None:
+        config = uvicorn.Config(Edge(Routes([]), settings.Edge()), lifespan="off")
+        connection = Connection(config, ServerState(), {}, asyncio.get_running_loop(), guard=Guard(settings.Server()))
+        transport = Gone()
+        connection.connection_made(transport)
+        connection.data_received(b"\x00garbage\r\n\r\n")
+        assert transport.written.startswith(b"HTTP/1.1 400 ")
+
+    asyncio.run(work())
+
+
 def test_connections_beyond_the_limit_are_503() -> None:
     async def work(site: Site) -> None:
         held = [await site.connect() for _ in range(3)]
@@ -332,13 +382,112 @@ def test_connections_beyond_the_limit_are_503() -> None:
 
 def test_an_upgrade_that_nobody_offers_is_an_ordinary_request() -> None:
     async def work(site: Site) -> None:
-        upgrade = b"GET /show/1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
         for name in (b"websocket", b"h2c"):
-            answer = await site.say(upgrade % name + b"more")
-            assert answer.startswith(b"HTTP/1.1 200 ")
-            assert b"connection: close" in answer
+            upgrade = b"GET /show/1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n" % name
+            answer = await site.say(upgrade + upgrade + LAST)
+            assert answer.count(b"HTTP/1.1 200 ") == 3
 
     on_site(work)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+def test_a_request_that_offers_an_upgrade_keeps_its_body(body: bytes, whole: bool) -> None:
+    async def work(site: Site) -> None:
+        reader, writer = await site.connect()
+        head = b"POST /take HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n"
+        request = head + body
+        for part in [request] if whole else [request[:40], request[40 : len(head) + 20], request[len(head) + 20 :]]:
+            writer.write(part)
+            await asyncio.sleep(0.01)
+        writer.write(LAST)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+        assert b'{"bytes":5}' in answer
+        assert answer.count(b"HTTP/1.1 200 ") == 2
+        await close(writer)
+
+    on_site(work)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /show/1 HTTP/1.1\r\n",
+        b"GET /show/1 HTTP/1.1\r\nHost: x\r\nHost: y\r\n",
+        b"GET /show/1 HTTP/1.0\r\nHost: x\r\nHost: y\r\n",
+        b"POST /take HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n",
+        b"POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n",
+        b"POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        b"POST /take HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n",
+        b"POST /take HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_a_head_that_leaves_its_host_or_its_end_in_doubt_is_400(head: bytes) -> None:
+    async def work(site: Site) -> None:
+        answer = await site.say(head + b"\r\n" + (b"5\r\nhello\r\n0\r\n\r\n" if head.startswith(b"POST") else b""))
+        assert answer.startswith(b"HTTP/1.1 400 "), answer[:100]
+        assert b'"code":"BAD_REQUEST"' in answer
+        assert b"connection: close" in answer
+
+    on_site(work)
+
+
+def test_a_host_is_not_asked_of_http_1_0_and_chunked_may_be_written_in_capitals() -> None:
+    async def work(site: Site) -> None:
+        assert (await site.say(b"GET /show/1 HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        head = b"POST /take HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: Chunked \r\n\r\n"
+        assert b'{"bytes":5}' in await site.say(head + b"5\r\nhello\r\n0\r\n\r\n")
+
+    on_site(work)
+
+
+@pytest.mark.parametrize("farewell", ["reset", "close"])
+def test_a_read_whose_client_has_gone_is_ended(farewell: str) -> None:
+    async def work(site: Site) -> None:
+        _, writer = await site.connect()
+        writer.write(b"GET /search HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(site.entered.wait(), PATIENCE)
+        if farewell == "reset":
+            sock: Any = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await close(writer)
+        await asyncio.wait_for(site.left.wait(), PATIENCE)
+        assert site.statuses == [499]
+
+    on_site(work, settings.Server(deadlines=settings.Deadlines(shutdown=1.0)))
+
+
+def test_a_write_whose_client_has_gone_is_finished() -> None:
+    async def work(site: Site) -> None:
+        _, writer = await site.connect()
+        writer.write(b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        await asyncio.wait_for(site.entered.wait(), PATIENCE)
+        writer.transport.abort()
+        await until(lambda: not site.serving.numbers()["http_connections"])
+        site.release.set()
+        await until(lambda: bool(site.statuses))
+        assert not site.left.is_set()
+        assert site.statuses == [200]
+
+    on_site(work)
+
+
+def test_a_client_that_only_closed_its_sending_half_is_asked_and_waits_for_a_slow_answer() -> None:
+    async def work(site: Site) -> None:
+        reader, writer = await site.connect()
+        writer.write(b"GET /search HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write_eof()
+        first = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
+        site.release.set()
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+        assert b"HTTP/1.1 200 OK" in answer
+        assert answer.endswith(b'{"done":true}')
+        await close(writer)
+
+    on_site(work, settings.Server(deadlines=settings.Deadlines(shutdown=1.0)))
 
 
 def test_stopping_finishes_what_is_in_flight_and_takes_nothing_new() -> None:

@@ -61,7 +61,8 @@ def create(name: str, description: str | None) -> None:
         return
     for path in written:
         console.good(f"Wrote {_short(path)}")
-    console.line("[calm]`alyx migrate apply` runs it.[/]")
+    waits = bool(migrator.status().pending)
+    console.line("[calm]`alyx migrate apply` runs what waits.[/]" if waits else "[calm]They hold what was applied already.[/]")
 
 
 @migrate.command()

@@ -184,6 +184,18 @@ def test_create_writes_planned_migrations_down_so_that_the_folder_alone_is_enoug
     assert ([file.version for file in applied.files], applied.changes) == ([1, 2], ())
 
 
+def test_planned_migrations_become_files_even_if_there_is_no_further_difference(world: World, tmp_path: Path) -> None:
+    world.migrator.apply(schema("title: {type: string, nullable: true}"))
+    world.migrator.apply(BOTH)
+    written = world.migrator.create(BOTH, "first")
+    assert [path.name for path in written] == ["001_initial.yaml", "002_add_field_views.yaml"]
+    assert world.migrator.status().pending == ()
+    assert world.migrator.check(BOTH).ok
+    assert world.migrator.create(BOTH, "again") == []
+    other = Migrator(tmp_path / "other.db", world.folder)
+    assert [file.version for file in other.apply(BOTH).files] == [1, 2]
+
+
 def test_a_database_that_planned_its_way_to_what_the_files_say_takes_them_as_done(world: World) -> None:
     world.migrator.apply(BOTH)
     world.write("001_first.yaml", FIRST)

@@ -171,7 +171,8 @@ class Migrator:
         """Write the difference between the database (pending files counted as done) and `schema` as the next file.
 
         Planned migrations that stand in the history become files first, so that the folder alone leads an empty database to
-        the same schema. Returns the files written, the difference last; an empty list if there is no difference.
+        the same schema; they are written even if there is no further difference. Returns the files written, that of the
+        difference last; only that one waits to be applied. An empty list if there is nothing to write.
         """
         found = files.read_folder(self._folder)
         with self._open() as database, self._transaction(database):
@@ -181,10 +182,10 @@ class Migrator:
                 for operation in file.operations(state):
                     state = folder.evolve(file, state, operation)
             difference = diff(state, schema)
-            if not difference:
-                return []
             files.check_name(name)
             written = folder.write_planned(self._folder, database, steps, found)
+            if not difference:
+                return written
             number = max([file.version for file in found], default=0) + len(written) + 1
             return [*written, files.write(self._folder, number, name, [change.step for change in difference], description)]
 

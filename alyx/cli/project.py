@@ -13,6 +13,7 @@ import click
 
 from alyx import config as settings
 from alyx.app.refusal import Refusal
+from alyx.cli import keyboard
 from alyx.cli.lazy import invocation
 
 T = TypeVar("T")
@@ -52,10 +53,12 @@ def wait(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def confirm(question: str, what: str) -> None:
-    """Ask the person at the keyboard; a no ends the command. what: it does, for the Refusal that is raised if nobody is there."""
+    """Ask the person at the keyboard. what: it does, for the Refusal that is raised if nobody is there, or the answer is no."""
     if not sys.stdin.isatty():
         raise Refusal(f"{what}, and nobody is here to ask", "say --yes if that is meant")
-    click.confirm(question, abort=True, err=True)
+    keyboard.forget_typed()
+    if not click.confirm(question, err=True):
+        raise Refusal(f"nothing was done: {what}, and the answer was no")
 
 
 def answer_json(data: Any) -> bool:

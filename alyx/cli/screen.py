@@ -8,7 +8,7 @@ import sys
 from alyx import __version__
 from alyx.app.screen import Screen, Started
 from alyx.base import clock, json
-from alyx.cli import console, failure
+from alyx.cli import console, failure, keyboard
 from alyx.database.migrations.results import Plan
 from alyx.schema.operations import AddCollection, AddField, DropCollection, DropField
 
@@ -69,16 +69,20 @@ class Terminal:
         show_plan(plan)
 
     async def ask(self, question: str) -> bool | None:
-        """Wait for y or n on the keyboard without holding anything up; None where there is no keyboard."""
-        if not self._interactive:
+        """Wait for y or n on the keyboard without holding anything up; None where there is no keyboard.
+
+        Only what is typed after the question counts.
+        """
+        if not self._interactive or not keyboard.is_ours():
             return None
+        keyboard.forget_typed()
         console.out().print(f"[hint]?[/] {console.plain(question)} [calm](y/N)[/] ", end="", soft_wrap=True)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[str] = loop.create_future()
 
         def typed() -> None:
             if not answer.done():
-                answer.set_result(sys.stdin.readline())
+                answer.set_result(keyboard.read_line())
 
         # A thread that waits for a line could not be given up when the file is saved again, nor at Ctrl-C.
         loop.add_reader(sys.stdin.fileno(), typed)

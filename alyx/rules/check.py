@@ -59,6 +59,8 @@ class _Checker:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.locals: dict[str, Type] = {}
+        self.claimed: frozenset[str] = frozenset()
+        """Variables of macros that walk over a part of `auth.claims`."""
         self.records: dict[str, Collection] = {"doc": scope.doc} if scope.doc else {}
 
     # Dispatch -----------------------------------------------------------------------------------------------------------
@@ -246,12 +248,26 @@ class _Checker:
             if isinstance(one, tree.Auth) and _is_null(other):
                 present = tree.AuthPresent(BOOL, node.start, node.end, one.name)
                 return tree.Not(BOOL, node.start, node.end, present)
+            if isinstance(one, tree.Member) and _is_null(other) and self.of_claims(one) and (key := _constant_key(one)):
+                claimed = tree.Present(BOOL, node.start, node.end, one.operand, key)
+                return tree.Not(BOOL, node.start, node.end, claimed)
         left, right = self.matched(node, left, right, "compared")
         if left.type.kind == "bool":
             for side in (left, right):
                 if isinstance(side, tree.Cond | tree.Logic) and side.type.nullable:
                     raise CheckError("a nullable bool cannot stand in a compared ?:", side.start, "write `doc.field == true`")
         return tree.Equal(BOOL, node.start, node.end, left, right)
+
+    def of_claims(self, expr: Expr) -> bool:
+        """Whether a value stands in the caller's claims, where null is as good as not there."""
+        match expr:
+            case tree.Auth(name="claims"):
+                return True
+            case tree.Local(name=name):
+                return name in self.claimed
+            case tree.Member(operand=inner) | tree.Widen(operand=inner) | tree.Narrow(operand=inner):
+                return self.of_claims(inner)
+        return False
 
     def order(self, node: Call, left: Expr, right: Expr) -> Expr:
         left, right = self.matched(node, left, right, "ordered")
@@ -415,11 +431,12 @@ class _Checker:
         source = self.expr(target)
         if source.type.kind not in ("list", "map", "dyn"):
             raise CheckError(f"{node.kind}() needs a list or a map, found {source.type}", node.start)
-        outer = dict(self.locals)
+        outer, outside = dict(self.locals), self.claimed
+        self.claimed = outside | {node.variable} if self.of_claims(source) else outside - {node.variable}
         self.locals[node.variable] = (source.type.item or DYN) if source.type.kind == "list" else DYN
         predicate = self.condition(self.expr(node.predicate)) if node.predicate is not None else None
         transform = self.plain(self.expr(node.transform)) if node.transform is not None else None
-        self.locals = outer
+        self.locals, self.claimed = outer, outside
         result = {"map": Type("list", item=transform.type if transform else DYN), "filter": source.type.required()}
         if node.kind == "filter" and source.type.kind != "list":
             result["filter"] = types.LIST
@@ -457,6 +474,11 @@ def _known(names: Iterable[str]) -> str:
 
 def _is_null(expr: Expr) -> bool:
     return isinstance(expr, tree.Const) and expr.value is None
+
+
+def _constant_key(member: tree.Member) -> str | None:
+    key = member.key.operand if isinstance(member.key, tree.Widen) else member.key
+    return key.value if isinstance(key, tree.Const) and isinstance(key.value, str) else None
 
 
 def _dotted(node: Node) -> str | None:

@@ -35,6 +35,7 @@ _NAMES: dict[str, Any] = {
             values.truth,
             values.some,
             values.fault,
+            values.without_nulls,
         ),
         dynamic,
     )
@@ -77,7 +78,10 @@ class _Writer:
         """Caller's fields that the comparison at hand cannot do without; None where a null must be raised instead."""
 
     def function(self, result: str) -> Judge:
-        prelude = [f"    auth_{name} = auth.get({name!r})" for name in self.auth]
+        read = {name: f"auth.get({name!r})" for name in self.auth}
+        if "claims" in read:
+            read["claims"] = f"without_nulls({read['claims']})"
+        prelude = [f"    auth_{name} = {text}" for name, text in read.items()]
         text = "\n".join(["def judge(auth, doc, request):", *prelude, *self.lines, f"    return {result}"])
         exec(_compiled(text), self.globals)  # noqa: S102 - our own text, see the module's docstring
         found: Judge = self.globals["judge"]

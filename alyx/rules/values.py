@@ -144,6 +144,22 @@ def present(operand: Any, key: str) -> bool:
     return key in operand
 
 
+def without_nulls(claims: Any) -> Any:
+    """The caller's claims as rules see them: a null in them, at any depth, is as good as not there (hard-parts §1.2)."""
+    try:
+        return _without_nulls(claims)
+    except RecursionError:
+        return None
+
+
+def _without_nulls(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if type(value) is list:
+        return [_without_nulls(item) for item in value if item is not None]
+    return value
+
+
 def map_of(entries: list[tuple[Any, Any]]) -> dict[Any, Any]:
     """A map literal; a key given twice is an error."""
     found: dict[Any, Any] = {}

@@ -16,7 +16,7 @@ from alyx.database import tables
 from alyx.database.sqlite import functions
 from alyx.rules.book import Rule, RuleFault
 from tests.rules.conftest import read_rule
-from tests.rules.random_rules import DOCS, ROWS, SCHEMA, Records, Rules, oracle_record
+from tests.rules.random_rules import DOCS, ROWS, SCHEMA, Records, Rules, oracle_caller, oracle_record
 
 RECORDS, BATCH = 30, 50
 NOW = "2026-11-20T10:00:00.000000Z"
@@ -106,7 +106,7 @@ def _oracle(text: str, docs: list[dict[str, Any]], rows: list[dict[str, Any]], c
     request = {"time": NOW}
     found = []
     for doc in docs:
-        result = program.eval(data={"doc": doc, "auth": caller, "request": request, "rows": rows})
+        result = program.eval(data={"doc": doc, "auth": oracle_caller(caller), "request": request, "rows": rows})
         found.append(result.type() == cel.Type.BOOL and result.value() is True)
     return found
 

@@ -1,7 +1,7 @@
 """Random rules, each with its twin for the oracle, and random records full of nulls and extremes.
 
-The twin differs only where Alyx's meaning is a rule of its own: a null field of the caller is absent (and `auth.x == null` is
-`!has(auth.x)`), decimals are strings that sort like them, a double that is not finite is an error.
+The twin differs only where Alyx's meaning is a rule of its own: a null field of the caller, or one in its claims, is absent (and
+`auth.x == null` is `!has(auth.x)`), decimals are strings that sort like them, a double that is not finite is an error.
 """
 
 from __future__ import annotations
@@ -251,8 +251,29 @@ class Rules:
             lambda: self.form(
                 f"{{}} - duration('1h') {self.sign()} {{}}", Pair("request.time", "timestamp(request.time)"), self.time(1)
             ),
-            lambda: self.both(f"has(auth.claims.{self.random.choice(['level', 'zz'])})"),
+            lambda: self.both(f"has(auth.claims.{self.random.choice(['level', 'team', 'zz'])})"),
+            self.claim,
             lambda: self.form(f"auth.claims.teams.exists(e, e {self.sign()} {{}})", self.str(0)),
+        )
+
+    def claim(self) -> Pair:
+        """A claim beside null."""
+        path = self.random.choice(
+            ["auth.claims.level", "auth.claims.team", "auth.claims.zz", "auth.claims.of.x", "auth.claims.of.y"]
+        )
+        absent = self.random.choice(["==", "!="])
+        never = "!" if absent == "==" else ""
+        inside = f"has(e.x) {self.random.choice(['&&', '||'])} "
+        return self.pick(
+            lambda: Pair(f"{path} {absent} null", f"{never}has({path})"),
+            lambda: Pair(f"null {absent} {path}", f"{never}has({path})"),
+            lambda: Pair(f"auth.claims['level'] {absent} null", f"{never}has(auth.claims.level)"),
+            lambda: Pair(f"auth.claims.list.exists(e, e.x {absent} null)", f"auth.claims.list.exists(e, {never}has(e.x))"),
+            lambda: self.form(f"auth.claims.list.exists(e, {inside}e.x {self.equality()} {{}})", self.field("t", "n")),
+            lambda: self.form(f"{path} {self.equality()} {{}}", self.field("t", "n", "c", "g")),
+            lambda: self.form(f"{{}} {self.random.choice(['==', '!=', 'in'])} {path}", self.field("t", "n", "s")),
+            lambda: self.both(f"size(auth.claims.{self.random.choice(['list', 'of', 'teams'])}) {self.sign()} 1"),
+            lambda: self.form("{} in auth.claims.list", self.field("t", "n", "c")),
         )
 
     def exists(self, depth: int) -> Pair:
@@ -406,11 +427,25 @@ class Records:
             "role": self.random.choice(["admin", "user", "a"]),
             "verified": self.random.choice([True, False]),
             "claims": self.random.choice(
-                [{}, {"level": 3, "team": "a", "teams": ["a", "é"]}, {"level": "x", "team": 1, "teams": [1, "a"]}]
+                [
+                    {},
+                    {"level": 3, "team": "a", "teams": ["a", "é"], "list": [{"x": None}, {"x": 1}], "of": {"x": None, "y": 1}},
+                    {"level": "x", "team": 1, "teams": [1, "a"], "list": [None, "a", {"x": "é"}], "of": None},
+                    {"level": None, "team": None, "teams": ["a", None], "list": [None], "of": {"x": "a", "y": [None]}},
+                ]
             ),
         }
         chance = self.random.choice([0, 0.3, 1])
         return {name: value for name, value in made.items() if self.random.random() >= chance}
+
+
+def oracle_caller(caller: Any) -> Any:
+    """A caller as the oracle takes it: without its nulls, at any depth."""
+    if isinstance(caller, dict):
+        return {key: oracle_caller(value) for key, value in caller.items() if value is not None}
+    if isinstance(caller, list):
+        return [oracle_caller(value) for value in caller if value is not None]
+    return caller
 
 
 def oracle_record(record: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import apsw
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from alyx.database import tables
 from alyx.database.compile import compile_query
@@ -44,6 +46,39 @@ def test_a_null_identity_is_never_an_owner() -> None:
     assert not rules.update.judge({"id": None}, ownerless, {})
     assert rules.update.judge({"id": "a"}, {**ownerless, "owner": "a"}, {})
     assert rules.read.judge({}, {**ownerless, "status": "published"}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "claims", "holds"),
+    [
+        ("auth.claims.dept == doc.owner", {"dept": None}, False),
+        ("auth.claims.dept != doc.status", {"dept": None}, False),
+        ("auth.claims.of.dept == doc.owner", {"of": {"dept": None}}, False),
+        ("auth.claims.depts[0] == doc.owner", {"depts": [None]}, False),
+        ("doc.owner in auth.claims.depts", {"depts": ["a", None]}, False),
+        ("auth.claims.depts.exists(d, d == doc.owner)", {"depts": ["a", None]}, False),
+        ("auth.claims.depts.exists(d, d.id == doc.owner)", {"depts": [{"id": None}]}, False),
+        ("auth.claims.dept == null", {"dept": None}, True),
+        ("auth.claims['dept'] == null", {"dept": None}, True),
+        ("auth.claims.dept == null", {}, True),
+        ("auth.claims.dept != null", {"dept": "a"}, True),
+        ("has(auth.claims.dept)", {"dept": None}, False),
+        ("auth.claims.depts.exists(d, d.id == null)", {"depts": [{"id": None}]}, True),
+        ("auth.claims.dept == null", None, False),
+    ],
+)
+def test_a_null_in_the_claims_is_never_equal_to_a_null_of_a_record(text: str, claims: Any, holds: bool) -> None:
+    rule, caller = read_rule(MADE, METADATA, text, "posts"), {"id": "a", "claims": claims}
+    ownerless = {"status": "draft", "owner": None, "team": "t"}
+    assert rule.judge(caller, ownerless, {}) is holds
+    table = METADATA.tables["posts"]
+    connection = apsw.Connection(":memory:")
+    connection.execute(str(sa.schema.CreateTable(table).compile(dialect=sqlite.dialect())))
+    connection.execute("INSERT INTO posts VALUES ('p', 'draft', NULL, 't')")
+    statement = sa.select(table.c.id)
+    condition = rule.where(caller, table)
+    found = run(connection, statement if condition is None else statement.where(condition), rule.binds(caller, {}))
+    assert bool(found) is holds
 
 
 def test_null_may_be_asked_for() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from alyx.app import build
@@ -23,7 +23,9 @@ Ask = Callable[[str], Awaitable[bool | None]]
 
 
 def for_production(config: Config, source: Source, screen: Screen, *, migrate: bool) -> None:
-    """Refuse an unmigrated database, or with `migrate` apply what is safe. Raises Refusal or MigrationError."""
+    """Refuse an unmigrated database, or with `migrate` apply what is safe; refuse one whose tables were changed by hand so far
+    that requests would fail. Raises Refusal or MigrationError.
+    """
     migrator = build.migrator(config)
     plan = migrator.plan(source.schema)
     if not plan.empty and not migrate:
@@ -31,6 +33,7 @@ def for_production(config: Config, source: Source, screen: Screen, *, migrate: b
             f"the database is not at {config.schema_file.name}: {summary(plan)}",
             "`alyx migrate plan` shows it; `alyx migrate apply`, or `alyx serve --migrate`, does what is safe",
         )
+    _require_whole(migrator.drift().found)
     applied = migrator.apply(source.schema)
     if not applied.ok:
         raise Refusal(
@@ -40,6 +43,19 @@ def for_production(config: Config, source: Source, screen: Screen, *, migrate: b
         )
     if applied.changed:
         screen.done(told(applied))
+    for text in migrator.drift(source.schema).found:
+        screen.remark(f"changed by hand: {text}")
+
+
+def _require_whole(drift: Sequence[str]) -> None:
+    """Tables and columns that are gone make every request for them fail."""
+    missing = [text for text in drift if text.endswith(("the table is missing", "the column is missing"))]
+    if missing:
+        raise Refusal(
+            "the tables are not what the history of migrations says",
+            "undo what was done by hand, or restore a backup; `alyx migrate drift` shows all of it",
+            reasons=missing,
+        )
 
 
 @dataclass(frozen=True)

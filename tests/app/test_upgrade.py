@@ -34,6 +34,9 @@ class Screen:
     def done(self, text):
         self.told.append(text)
 
+    def remark(self, text):
+        self.told.append(text)
+
 
 @pytest.fixture
 def project(tmp_path):
@@ -155,6 +158,39 @@ def test_production_refuses_an_unmigrated_database_and_migrates_only_what_is_saf
     with pytest.raises(Refusal) as caught:
         upgrade.for_production(settings, source, Screen(), migrate=True)
     assert caught.value.data["reasons"]
+
+
+def by_hand(settings, sql):
+    from alyx.database.sqlite.connection import connect
+
+    connection = connect(settings.database_path)
+    connection.execute(sql)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("DROP TABLE things", "things: the table is missing"),
+        ("ALTER TABLE things RENAME COLUMN note TO n", "things.note: the column is missing"),
+    ],
+)
+def test_production_refuses_tables_from_which_something_was_taken_by_hand(project, sql, reason):
+    settings, source = project()
+    upgrade.for_production(settings, source, Screen(), migrate=True)
+    by_hand(settings, sql)
+    with pytest.raises(Refusal, match="not what the history") as caught:
+        upgrade.for_production(settings, source, Screen(), migrate=False)
+    assert reason in caught.value.data["reasons"]
+
+
+def test_production_only_tells_of_what_was_added_by_hand(project):
+    settings, source = project()
+    upgrade.for_production(settings, source, Screen(), migrate=True)
+    by_hand(settings, "ALTER TABLE things ADD COLUMN more TEXT")
+    screen = Screen()
+    upgrade.for_production(settings, source, screen, migrate=False)
+    assert screen.told == ["changed by hand: things.more: a column that the schema does not know"]
 
 
 def test_what_to_tell_at_start(project, tmp_path):

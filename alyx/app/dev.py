@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alyx.app import build, secret, serve, upgrade, watch
+from alyx.app import build, follow, secret, serve, upgrade, watch
 from alyx.app.build import Program, Source
+from alyx.app.follow import History
 from alyx.app.refusal import Refusal
 from alyx.app.screen import Screen
 from alyx.app.upgrade import Consent
@@ -38,13 +39,17 @@ def run(config: Config, screen: Screen, consent: Consent, *, named: Path | None,
 
 
 async def _sessions(config: Config, screen: Screen, consent: Consent, named: Path | None, began: float) -> None:
-    """One session after another, each with the settings of its time; one that cannot start gives way to the one before."""
+    """One session after another, each with the settings of its time; one that cannot start gives way to the one before.
+
+    What was served last goes on being served, so that a schema.yaml that is broken or waits for a yes ends nothing.
+    """
     access, lines = log.setup(config.logging(dev=True))
     former: Config | None = None
     chosen: Config | None = config
+    good: _Good | None = None
     try:
         while chosen is not None:
-            session = _Session(chosen, screen, consent, named, access)
+            session = _Session(chosen, screen, consent, named, access, good)
             try:
                 following = await session.run(began)
             except Unusable as error:
@@ -54,15 +59,38 @@ async def _sessions(config: Config, screen: Screen, consent: Consent, named: Pat
                 chosen, former = former, None
             else:
                 former, chosen = chosen, following
+                good = session.good
             began = time.monotonic()
     finally:
         lines.close()
 
 
-class _Session:
-    """A server with one set of settings, and the watch over its files."""
+@dataclass(frozen=True)
+class _Good:
+    """What was served last, and under which settings."""
 
-    def __init__(self, config: Config, screen: Screen, consent: Consent, named: Path | None, access: log.AccessLog) -> None:
+    config: Config
+    source: Source
+
+    def fits(self, config: Config) -> bool:
+        """Whether these settings mean the same files."""
+        places = ("schema_file", "database_path", "migrations_folder")
+        return all(getattr(config, name) == getattr(self.config, name) for name in places)
+
+
+class _Session:
+    """A server with one set of settings, and the watch over its files. good: what the session before it served at its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        screen: Screen,
+        consent: Consent,
+        named: Path | None,
+        access: log.AccessLog,
+        good: _Good | None,
+    ) -> None:
+        self.good = good if good is not None and good.fits(config) else None
         self._config = config
         self._screen = screen
         self._named = named
@@ -70,18 +98,22 @@ class _Session:
         self._access = access
         self._stop = asyncio.Event()
         self._next: Config | None = None
+        self._reloading: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
 
     async def run(self, began: float) -> Config | None:
         """Serve until told to stop; gives the settings to go on with, None at the end."""
         config, screen = self._config, self._screen
         seen = watch.look(*self._places())
-        source = await asyncio.to_thread(build.read_source, config)
+        resumed = self.good is not None
+        source = self.good.source if self.good else await asyncio.to_thread(build.read_source, config)
         with contextlib.closing(serve.bind(config)) as sock:
             chosen, made = secret.for_development(config)
             if made is not None:
                 screen.note(f"Made a secret that signs tokens on this machine: {made}")
             self._remark(source)
-            await upgrade.for_development(config, source, screen, self._consent)
+            if not resumed:
+                await upgrade.for_development(config, source, screen, self._consent)
             async with build.database(config) as engine:
                 program = build.Program(config, source, engine, chosen, observers=[self._access.record], dev=True)
                 facts = serve.started(config, source, sock, workers=1, watched=self._watched())
@@ -92,7 +124,8 @@ class _Session:
                     for text in program.remarks():
                         screen.remark(text)
 
-                watching = asyncio.create_task(self._watch(program, source, seen, facts.url))
+                reload = _Reload(config, screen, program, source, self._consent, facts.url, History(engine))
+                watching = asyncio.create_task(self._watch(reload, seen, at_once=resumed))
                 try:
                     await server.serve(
                         program.edge,
@@ -107,6 +140,7 @@ class _Session:
                     watching.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await watching
+                    self.good = _Good(config, reload.source)
         return self._next
 
     def _remark(self, source: Source) -> None:
@@ -125,27 +159,46 @@ class _Session:
     def _places(self) -> tuple[list[Path], list[Path]]:
         return [self._config.schema_file, self._file], [self._config.migrations_folder]
 
-    async def _watch(self, program: Program, source: Source, seen: watch.State, url: str) -> None:
-        """Take up what is saved. A question that still waits for its answer is given up when the files change again."""
-        if not self._config.values["dev.watch"]:
-            return
-        reload = _Reload(self._config, self._screen, program, source, self._consent, url)
-        task: asyncio.Task[None] | None = None
+    async def _watch(self, reload: _Reload, seen: watch.State, *, at_once: bool) -> None:
+        """Take up what is saved, and what another process migrates. at_once: the files may differ from what is served."""
+        following = asyncio.create_task(self._follow(reload))
         try:
+            if at_once:
+                await self._start(reload)
+            if not self._config.values["dev.watch"]:
+                await following
             async for paths in watch.changes(*self._places(), seen, self._stop):
-                if task is not None:
-                    if reload.asking:
-                        task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+                await self._settle(reload)
                 if self._file in paths and self._take_settings():
                     return
-                task = asyncio.create_task(reload.run())
+                await self._start(reload)
         finally:
-            if task is not None:
+            tasks = [task for task in (following, self._reloading) if task is not None]
+            for task in tasks:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.wait(tasks)
+
+    async def _follow(self, reload: _Reload) -> None:
+        while True:
+            if await reload.history.has_moved():
+                await self._start(reload)
+            await asyncio.sleep(follow.EACH)
+
+    async def _start(self, reload: _Reload) -> None:
+        async with self._turn:
+            await self._settle(reload)
+            self._reloading = asyncio.create_task(reload.run())
+
+    async def _settle(self, reload: _Reload) -> None:
+        """Wait for the reload that runs; a question that still waits for its answer is given up: what it is about has changed."""
+        task = self._reloading
+        if task is None:
+            return
+        if reload.asking:
+            task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
     def _take_settings(self) -> bool:
         """Look at the saved alyx.yaml; True when the session ends for it."""
@@ -166,14 +219,27 @@ class _Session:
 
 
 class _Reload:
-    """Brings a saved schema into force. `asking`: it waits for an answer from the keyboard."""
+    """Brings a saved schema into force.
 
-    def __init__(self, config: Config, screen: Screen, program: Program, source: Source, consent: Consent, url: str) -> None:
+    asking: it waits for an answer from the keyboard. source: what is served. history: that of the database.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        screen: Screen,
+        program: Program,
+        source: Source,
+        consent: Consent,
+        url: str,
+        history: History,
+    ) -> None:
         self.asking = False
+        self.source = source
+        self.history = history
         self._config = config
         self._screen = screen
         self._program = program
-        self._source = source
         self._url = url
         self._ask = consent.ask
         self._consent = replace(consent, ask=self._ask_and_tell)
@@ -186,11 +252,13 @@ class _Reload:
             began = time.monotonic()
             source = await asyncio.to_thread(build.read_source, self._config)
             migrated = await upgrade.for_development(self._config, source, self._screen, self._consent)
-            changed = migrated or source.schema != self._source.schema
+            if migrated:
+                await self.history.has_moved()  # by this very step
+            changed = migrated or source.schema != self.source.schema
             self._program.swap(source)
-            made = [name for name in source.schema.collections if name not in self._source.schema.collections]
-            known = build.remarks(self._config, self._source)
-            self._source = source
+            made = [name for name in source.schema.collections if name not in self.source.schema.collections]
+            known = build.remarks(self._config, self.source)
+            self.source = source
             scanning, self._scanning = self._scanning, self._program.remarks()
             if changed or self._told:
                 milliseconds = (time.monotonic() - began) * 1000

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alyx.app import build, secret, upgrade
+from alyx.app.follow import Follower
 from alyx.app.refusal import Refusal
 from alyx.app.screen import Screen, Started
 from alyx.config import Config
@@ -106,6 +107,8 @@ async def _serve(
     try:
         async with build.database(config) as engine:
             program = build.Program(config, source, engine, chosen, observers=[access.record], dev=False)
+            follower = Follower(config, program, engine)
+            program.health.components["schema"] = follower.health
 
             def started(serving: server.Serving) -> None:
                 program.attach(serving)
@@ -113,7 +116,12 @@ async def _serve(
                 for text in program.remarks():
                     _log.warning(text)
 
-            await server.serve(program.edge, sock, config.server(), started=started, draining=program.health.drain, stop=stop)
+            following = asyncio.create_task(follower.run())
+            try:
+                await server.serve(program.edge, sock, config.server(), started=started, draining=program.health.drain, stop=stop)
+            finally:
+                following.cancel()
+                await asyncio.wait([following])
     finally:
         lines.close()
 

@@ -47,6 +47,11 @@ class Health:
         """Whether a load balancer should send requests here."""
         return not self._draining and self.report()["status"] != "unhealthy"
 
+    def _reason(self) -> dict[str, Any]:
+        """What the first part that cannot serve says."""
+        parts = [_ask(component) for component in self.components.values()]
+        return next(({"reason": part["reason"]} for part in parts if part["status"] == "unhealthy" and "reason" in part), {})
+
     def routes(self) -> list[Route]:
         """The three routes; none judges credentials or counts against a rate."""
 
@@ -60,7 +65,7 @@ class Health:
         async def ready(request: Request) -> Response:
             if self.is_ready():
                 return json_response({"status": "ready"}, 200, _FRESH)
-            return json_response({"status": "not_ready"}, 503, [*_FRESH, (b"retry-after", b"1")])
+            return json_response({"status": "not_ready", **self._reason()}, 503, [*_FRESH, (b"retry-after", b"1")])
 
         paths = {"/health": whole, "/health/live": live, "/health/ready": ready}
         return [Route("GET", path, endpoint, identified=False, limited=False) for path, endpoint in paths.items()]

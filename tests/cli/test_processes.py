@@ -117,6 +117,59 @@ def test_a_changed_port_in_alyx_yaml_moves_the_server(start, alyx, edit):
     assert dev.call("/health/live")[0] == 200
 
 
+def test_settings_saved_while_the_schema_is_broken_or_waits_for_a_yes_end_nothing(start, alyx, edit):
+    alyx("init")
+    first, other, third = free_port(), free_port(), free_port()
+    edit("alyx.yaml", "port: 8090", f"port: {first}")
+    dev = start("dev", env={"ALYX_SERVER_PORT": ""})
+    end = dev.wait_for(f":{first}/docs")
+    edit("schema.yaml", "type: bool", "typ: bool")
+    end = dev.wait_for("Still serving the last good state", after=end)
+    edit("alyx.yaml", f"port: {first}", f"port: {other}")
+    end = dev.wait_for(f":{other}/docs", after=end)
+    dev.port = other
+    assert dev.call("/api/collections/tasks", "POST", {"title": "a", "due": "2026-12-24"})[0] == 201
+    edit("schema.yaml", "typ: bool", "type: bool")
+    edit("schema.yaml", "      due:        { type: date, nullable: true }\n", "")
+    end = dev.wait_for("--accept-data-loss", after=end)
+    edit("alyx.yaml", f"port: {other}", f"port: {third}")
+    end = dev.wait_for(f":{third}/docs", after=end)
+    dev.port = third
+    assert dev.call("/api/collections/tasks")[1]["docs"][0]["due"] == "2026-12-24"
+    assert dev.stop() == 0
+
+
+def test_dev_takes_up_what_another_process_has_migrated(start, alyx, edit):
+    alyx("init")
+    dev = start("dev", env={"ALYX_DEV_WATCH": "false"})
+    end = dev.wait_for(READY)
+    edit("schema.yaml", "      due:        { type: date", "      until:      { type: date")
+    assert alyx("migrate", "apply", "--accept-data-loss").code == 0
+    dev.wait_for("is in force", after=end)
+    assert dev.call("/api/collections/tasks", "POST", {"title": "a", "until": "2026-12-24"})[0] == 201
+
+
+def test_serve_takes_up_what_another_process_has_migrated_and_is_not_ready_if_it_cannot(start, alyx, edit, folder):
+    alyx("init")
+    serving = start("serve", "--migrate", env={"ALYX_AUTH_JWT_SECRET": SECRET})
+    serving.wait_for(READY)
+    former = (folder / "schema.yaml").read_text()
+    edit("schema.yaml", "      due:        { type: date", "      until:      { type: date")
+    assert alyx("migrate", "apply", "--accept-data-loss").code == 0
+    end = serving.wait_for("its schema is in force")
+    assert serving.call("/api/collections/tasks", "POST", {"title": "a", "until": "2026-12-24"})[0] == 201
+    assert alyx("migrate", "rollback").code == 0
+    end = serving.wait_for("schema.yaml is not at it", after=end)
+    status, body = serving.call("/health/ready")
+    assert (status, body["status"]) == (503, "not_ready")
+    assert "another process has migrated" in body["reason"]
+    (folder / "schema.yaml").write_text(former)
+    serving.wait_for("its schema is in force", after=end)
+    assert serving.call("/health/ready")[0] == 200
+    assert serving.call("/api/collections/tasks")[0] == 200
+    assert serving.output.count("schema.yaml is not at it") == 1
+
+
 def test_a_taken_port_is_one_clear_message(start, alyx, folder):
     alyx("init")
     with socket.socket() as sock:

@@ -227,7 +227,7 @@ class RuleBook:
             return _compiled(text, Place(), scope, self._metadata, parser.WHERE, in_sql=True)
         except RuleFault as error:
             place = f" (column {error.column})" if error.start else ""
-            raise AlyxError("INVALID_QUERY", f"where: {error.message}{place}", hint=error.hint) from None
+            raise AlyxError("INVALID_QUERY", f"where: {error.message}{place}.", hint=_sentence(error.hint)) from None
 
     def observed(self, collection: str) -> frozenset[str]:
         """The columns that any rule of any collection reads of this one; change images must hold them."""
@@ -263,6 +263,24 @@ def _compiled(
     except ValueError as error:
         raise RuleFault(str(error), text, 0, None) from None
     return rule
+
+
+def _sentence(hint: str | None) -> str | None:
+    """A hint as an API's client reads it: beginning with a capital, unless with a name, and ending with a stop."""
+    if hint is None:
+        return None
+    first = hint.partition(" ")[0].rstrip(",:")
+    begun = hint[0].upper() + hint[1:] if first.isalpha() else hint
+    return begun if begun.endswith(("?", ".")) else begun + "."
+
+
+def syntax_fault(text: str) -> RuleFault | None:
+    """What keeps a text from being read as a rule at all; None where only a schema could tell more."""
+    try:
+        parser.parse(text, parser.RULE)
+    except syntax.CelSyntaxError as error:
+        return RuleFault(error.message, text, error.start, error.hint)
+    return None
 
 
 def _written(collection: Collection, operation: Operation) -> RuleText | None:

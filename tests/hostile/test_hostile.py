@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,24 @@ from urllib.parse import unquote
 import pytest
 
 from alyx.app import build
+from alyx.records import query
+from alyx.schema import load
 from tests.asgi import Client
 from tests.hostile import bodies, paths, queries
 from tests.hostile.driver import SECRET, Outcome, judge, program, run
 from tests.hostile.words import THINGS, Hostile
 
+SCHEMA = load.load(Path(__file__).parent / "schema.yaml").collections
 TABLE: list[Hostile] = [*bodies.TABLE, *queries.TABLE, *paths.TABLE]
+NAMES = {
+    *query.PARAMETERS,
+    *query.OPERATORS,
+    *SCHEMA,
+    *(name for collection in SCHEMA.values() for name in collection.fields),
+    "upsert",
+    "docs/rules",
+}
+"""What an error may begin with although it is lower case: a parameter, an operator, a collection, a field, a file."""
 _INSIDE = ("traceback", "select ", "insert ", "where ", "sqlite", "apsw", "site-packages", '.py"', "_alyx", "/tmp/")
 """Words that would tell of SQL, files or stacks."""
 
@@ -53,6 +66,23 @@ def test_every_refusal_has_the_envelope_and_tells_nothing_of_the_inside(outcome:
         sent = unquote(hostile.url).lower() + (hostile.body or b"").decode("latin-1").lower()
         told = [word for word in _INSIDE if word in answer.text.lower() and word not in sent]
         assert told == [], (hostile.name, answer.text)
+
+
+def test_every_refusal_speaks_in_sentences(outcome: Outcome) -> None:
+    """A capital first, or the name of what is meant: a parameter, a field, or something quoted; a full stop at the end."""
+    for hostile in TABLE:
+        answer = outcome.answers[hostile.name]
+        if answer.status < 400:
+            continue
+        envelope = answer.json()
+        for text in filter(None, (envelope["error"], envelope.get("hint"))):
+            assert text.endswith((".", "?")), (hostile.name, text)
+            assert _begins_well(text), (hostile.name, text)
+
+
+def _begins_well(text: str) -> bool:
+    first = re.split(r"[ :.]", text, maxsplit=1)[0]
+    return not text[0].islower() or first in NAMES
 
 
 def test_no_header_of_a_hostile_request_comes_back_as_a_header_of_its_own(outcome: Outcome) -> None:

@@ -356,7 +356,7 @@ def test_a_refusal_to_a_client_that_has_gone_raises_nothing() -> None:
             pass
 
     async def work() -> None:
-        config = uvicorn.Config(Edge(Routes([]), settings.Edge()), lifespan="off")
+        config = uvicorn.Config(Edge(Routes([]), settings.Edge()), lifespan="off", log_config=None)
         connection = Connection(config, ServerState(), {}, asyncio.get_running_loop(), guard=Guard(settings.Server()))
         transport = Gone()
         connection.connection_made(transport)

@@ -105,10 +105,25 @@ def _networks(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _span(value: Any) -> float:
+    seconds = units.duration(value)
+    if seconds <= 0:
+        raise ValueError("a duration longer than 0 is needed")
+    return seconds
+
+
+def _url_path(value: Any) -> str:
+    if re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+", _text(value)):
+        return str(value)
+    raise ValueError("a path that starts with `/`, such as `/_admin`, is needed")
+
+
 TEXT = Kind("text", _text, textual=True)
 PATH = Kind("path", _path, textual=True)
 FLAG = Kind("bool", _flag)
 DURATION = Kind("duration", units.duration)
+SPAN = Kind("duration", _span)
+"""A duration that cannot be 0."""
 SIZE = Kind("size", units.size)
 RATE = Kind("rate or off", _rate)
 TEXTS = Kind("list of text", _texts, is_list=True)
@@ -131,7 +146,7 @@ class Key:
 
 def _rate_limit(name: str, maximum: int, window: str) -> tuple[Key, Key]:
     prefix = f"auth.rate_limit.{name}"
-    return Key(f"{prefix}.max", _whole(1), maximum, later=True), Key(f"{prefix}.window", DURATION, window, later=True)
+    return Key(f"{prefix}.max", _whole(1), maximum, later=True), Key(f"{prefix}.window", SPAN, window, later=True)
 
 
 KEYS: tuple[Key, ...] = (
@@ -152,8 +167,8 @@ KEYS: tuple[Key, ...] = (
     Key("database.path", PATH),
     Key("database.synchronous", _choice("full", "normal"), "full"),
     Key("auth.jwt.secret", TEXT),
-    Key("auth.jwt.access_ttl", DURATION, "15m"),
-    Key("auth.jwt.refresh_ttl", DURATION, "7d", later=True),
+    Key("auth.jwt.access_ttl", SPAN, "15m"),
+    Key("auth.jwt.refresh_ttl", SPAN, "7d", later=True),
     Key("auth.jwt.issuer", TEXT, "alyx"),
     Key("auth.jwt.audience", TEXT),
     Key("auth.password.min_length", _whole(1, 1024), 8, later=True),
@@ -164,7 +179,7 @@ KEYS: tuple[Key, ...] = (
     *_rate_limit("register", 3, "1m"),
     *_rate_limit("password_reset", 3, "1h"),
     Key("realtime.enabled", FLAG, True, later=True),
-    Key("realtime.poll_interval", DURATION, "20ms"),
+    Key("realtime.poll_interval", SPAN, "20ms"),
     Key("realtime.max_connections", _whole(0), 10000, later=True),
     Key("realtime.max_subscriptions_per_client", _whole(1), 100, later=True),
     Key("realtime.retention", DURATION, "24h"),
@@ -184,7 +199,7 @@ KEYS: tuple[Key, ...] = (
     Key("mail.from", TEXT, None, later=True),
     Key("mail.base_url", TEXT, None, later=True),
     Key("admin_ui.enabled", FLAG, True, later=True),
-    Key("admin_ui.path", TEXT, "/_admin", later=True),
+    Key("admin_ui.path", Kind("text", _url_path, textual=True), "/_admin", later=True),
     Key("dev.watch", FLAG, True),
     Key("dev.auto_migrate", FLAG, True),
     Key("dev.auto_generate", FLAG, False, later=True),
@@ -194,7 +209,7 @@ KEYS: tuple[Key, ...] = (
     Key("limits.json_depth", _whole(1, 256), 32),
     Key("limits.filter", SIZE, "2KB"),
     Key("limits.expand_rows", _whole(1), 1000),
-    Key("limits.statement", DURATION, "5s"),
+    Key("limits.statement", SPAN, "5s"),
     Key("limits.batch", _whole(1), 100),
     Key("limits.create_many", _whole(1), 1000),
     Key("limits.requests", RATE, "off"),

@@ -15,7 +15,8 @@ from alyx.config.keys import BY_NAME, KEYS, OAUTH, OAUTH_KEYS, TEXT, Kind
 from alyx.schema import yaml
 from alyx.schema.yaml import Faults, Node
 
-_VARIABLE = re.compile(r"\$\$(?=\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\$(?=\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
+"""A variable; `$${`, which stands for `${`; or a `${` that begins neither."""
 
 
 class Reader:
@@ -88,6 +89,9 @@ class Reader:
 
     def _variable(self, match: re.Match[str], node: Node, path: str) -> str:
         name, default = match[1], match[2]
+        if match[0] == "${":
+            hint = "write `${NAME}` or `${NAME:-default}`; for the characters themselves, `$${`"
+            self.faults.add(node, path, "`${` begins the name of an environment variable, and there is none", hint)
         if name is None:
             return "$"
         if value := self._env.get(name) or default:

@@ -6,6 +6,7 @@ imported at the first line printed, since `alyx version` does without.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Faults shown in full; of more only the number is told."""
+
+_SECRETS = ("secret", "client_secret", "password", "token")
+_SECRET_VALUE = re.compile(r"""\b(?:client_secret|secret|password|token)["']?\s*:\s*(?![\s{\[])(.+)""")
+"""To the end of the line: what follows in `{ ... }` is hidden, too, rather than half of a value shown."""
+_URL_PASSWORD = re.compile(r"://[^/\s:@]*:([^@\s]+)@")
 
 
 @cache
@@ -113,12 +119,24 @@ def source_line(fault: SourceFault, width: int = 100) -> tuple[str, int | None] 
         text = lines[fault.line - 1].replace("\t", " ").rstrip()
     except (OSError, IndexError):
         return None
+    text = _without_secrets(text)
+    of_settings = not fault.path.startswith("collections.")
+    if of_settings and fault.path.rpartition(".")[2] in _SECRETS and "*" not in text:
+        return None  # the value stands below its key
     caret = fault.column - 1 if fault.column else None
     if len(text) > width:
         start = max(0, (caret or 0) - width // 2)
         caret = caret - start if caret is not None else None
         text = text[start : start + width]
     return text, caret
+
+
+def _without_secrets(text: str) -> str:
+    """A line with stars for values that nobody should read over a shoulder or in a log; a map below such a key is no value."""
+    for found in [*_SECRET_VALUE.finditer(text), *_URL_PASSWORD.finditer(text)]:
+        start, end = found.span(1)
+        text = text[:start] + "*" * (end - start) + text[end:]
+    return text
 
 
 def table(rows: Iterable[Sequence[str]], headings: Sequence[str] = ()) -> None:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from alyx import __version__
 from alyx.app.refusal import Refusal
 from alyx.auth.tokens import Verifier
+from alyx.base.errors import SourceError, SourceFault
 from alyx.config import Config
 from alyx.database import tables
 from alyx.database.migrations.migrator import Migrator
@@ -28,9 +29,11 @@ from alyx.http.edge import Edge, Observer
 from alyx.http.routes import Routes
 from alyx.http.server import Serving
 from alyx.records.records import Records
-from alyx.rules.book import RuleBook
+from alyx.rules.book import RuleBook, syntax_fault
 from alyx.schema import load as schemas
-from alyx.schema.model import JUDGED, Operation, Schema
+from alyx.schema import yaml
+from alyx.schema.model import JUDGED, OPERATIONS, Operation, Schema
+from alyx.schema.yaml import Faults
 
 _A_DAY = 86_400.0
 _GAUGES = frozenset({"write_queue", "read_queue", "wal_bytes", "largest_group"})
@@ -48,23 +51,65 @@ class Source:
 
 def read_source(config: Config) -> Source:
     """Read and check schema.yaml. Raises SourceError with every fault; Refusal if there is no such file."""
-    file = config.schema_file
-    if not file.exists():
-        raise Refusal(f"there is no {file}", "start a project with `alyx init`, or name another file with --config")
-    schema = schemas.load(file)
+    schema = _schema(require_schema_file(config))
     metadata = tables.build(schema)
     return Source(schema, metadata, RuleBook.load(schema, metadata))
 
 
+def require_schema_file(config: Config) -> Path:
+    """The schema file; a folder without one is no project, and nothing is to be made there. Raises Refusal."""
+    file = config.schema_file
+    if not file.exists():
+        raise Refusal(f"there is no {file}", "start a project with `alyx init`, or name another file with --config")
+    return file
+
+
+def _schema(file: Path) -> Schema:
+    """The schema; where it is faulty, what is wrong with the text of its rules is told together with that."""
+    try:
+        return schemas.load(file)
+    except SourceError as error:
+        found = [*error.faults, *_faults_of_rules(file)]
+        raise SourceError(sorted(found, key=lambda fault: (fault.line, fault.column))) from None
+
+
+def _faults_of_rules(file: Path) -> list[SourceFault]:
+    """Every rule that cannot be read, as far as the file itself can be; what rules refer to needs a good schema."""
+    try:
+        root = yaml.parse(yaml.read_text(file), Faults(str(file)))
+    except SourceError:
+        return []
+    collections = root.get("collections")
+    found = []
+    for name, collection in collections.entries() if collections else ():
+        rules = collection.get("rules")
+        for operation, node in rules.entries() if rules else ():
+            if operation in OPERATIONS and isinstance(node.value, str) and node.value.strip():
+                fault = syntax_fault(node.value)
+                if fault is not None:
+                    place = f"collections.{name}.rules.{operation}"
+                    found.append(SourceFault(str(file), node.line, node.column, place, fault.sentence(node.value), fault.hint))
+    return found
+
+
 def remarks(config: Config, source: Source) -> list[str]:
     """What to tell at start: rules that are missing, keys that do nothing yet, variables that nobody knows."""
+    return [*remarks_on_schema(source), *remarks_on_settings(config), *config.warnings]
+
+
+def remarks_on_schema(source: Source) -> list[str]:
+    """Rules that are missing in schema.yaml, and keys that do nothing yet."""
     closed = []
     for collection in source.schema.collections.values():
         missing = [operation for operation in JUDGED if operation not in collection.rules]
         if missing:
             closed.append(f"{collection.name} has no rule for {_and(missing)}: closed to all but admins")
-    later = [f"{name} in alyx.yaml does nothing yet: its feature comes with a later version" for name in config.later]
-    return [*closed, *schemas.later_keys(source.schema), *later, *config.warnings]
+    return [*closed, *schemas.later_keys(source.schema)]
+
+
+def remarks_on_settings(config: Config) -> list[str]:
+    """Keys of alyx.yaml that do nothing yet."""
+    return [f"{name} in alyx.yaml does nothing yet: its feature comes with a later version" for name in config.later]
 
 
 def migrator(config: Config) -> Migrator:

@@ -44,6 +44,7 @@ class Finding:
 def examine(config: Config) -> Iterator[Finding]:
     """Every check, in the order in which one depends on another."""
     yield Finding("config", "ok", str(config.file) if config.file else "no alyx.yaml: every setting has its default")
+    yield from (Finding("config", "warn", text) for text in build.remarks_on_settings(config))
     for warning in config.warnings:
         yield Finding("environment", "warn", warning)
     source: build.Source | None = None
@@ -53,7 +54,7 @@ def examine(config: Config) -> Iterator[Finding]:
     except (SourceError, Refusal) as error:
         yield Finding("schema", "fail", str(error), "mend the file; `alyx dev` shows each place")
     if source is not None:
-        yield from (Finding("schema", "warn", text) for text in build.remarks(config, source) if text not in config.warnings)
+        yield from (Finding("schema", "warn", text) for text in build.remarks_on_schema(source))
     yield from _database(config)
     if source is not None and config.database_path.exists():
         yield from _migrations(config, source)

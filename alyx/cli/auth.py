@@ -25,12 +25,16 @@ def token(user_id: str, role: str, email: str | None, verified: bool, claims: st
 
     It is signed with the secret of `alyx dev` or of alyx.yaml, so that whoever may read those can be anybody.
     """
+    from alyx.app import build
     from alyx.app import secret as secrets
     from alyx.auth import tokens
 
     config = project.config()
     seconds = options.seconds(ttl, "--ttl")
     given = options.json_object(claims, "--claims")
+    if not user_id or not role:
+        raise click.BadParameter("it cannot be empty", param_hint="--role" if user_id else "--id")
+    build.require_schema_file(config)
     secret, made = secrets.for_development(config)
     settings = config.tokens(secret)
     text = tokens.issue(settings, user_id, role=role, email=email, verified=verified, claims=given, ttl=seconds)

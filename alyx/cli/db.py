@@ -13,7 +13,7 @@ import click
 from alyx.app.refusal import Refusal
 from alyx.cli import console, project
 from alyx.cli.lazy import Commands, invocation
-from alyx.schema.model import Collection, Schema
+from alyx.schema.model import Schema
 
 _CSV, _LINES = "csv", "jsonl"
 _SUFFIXES = {".csv": _CSV, ".jsonl": _LINES, ".ndjson": _LINES, ".json": _LINES}
@@ -45,7 +45,7 @@ def import_(collection: str, file: str, format_: str | None, atomic: bool, skip_
 
     config = project.config()
     source = build.read_source(config)
-    incoming = Incoming(_collection(source.schema, collection), source.metadata)
+    incoming = Incoming(project.collection(source.schema, collection), source.metadata)
 
     async def run() -> transfer.Report:
         with _reading(file) as lines:
@@ -73,7 +73,7 @@ def export(collection: str, file: str, format_: str | None) -> None:
 
     config = project.config()
     source = build.read_source(config)
-    outgoing = Outgoing(_collection(source.schema, collection), source.metadata)
+    outgoing = Outgoing(project.collection(source.schema, collection), source.metadata)
 
     async def run() -> int:
         count = 0
@@ -189,14 +189,6 @@ def _into_file(out: IO[str]) -> Callable[[str, list[str]], None]:
         out.writelines(f'{{"collection":"{name}","doc":{text}}}\n' for text in texts)
 
     return take
-
-
-def _collection(schema: Schema, name: str) -> Collection:
-    from alyx.schema.yaml import did_you_mean
-
-    if name not in schema.collections:
-        raise Refusal(f"there is no collection {name}", did_you_mean(name, schema.collections))
-    return schema.collections[name]
 
 
 def _format_of(file: str, chosen: str | None) -> str:

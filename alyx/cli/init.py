@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -59,7 +60,7 @@ def _next_steps(directory: Path, files: dict[str, bytes]) -> None:
     console.good(f"Wrote {', '.join(sorted(files))}" + ("" if directory == Path() else f" in {directory}"))
     console.line("\nNext:")
     if directory != Path():
-        console.line(f"  [name]cd {console.plain(directory)}[/]")
+        console.line(f"  [name]cd {console.plain(shlex.quote(str(directory)))}[/]")
     console.line("  [name]alyx dev[/]            serve it at http://127.0.0.1:8090 and follow your edits")
     if "seed.yaml" in files:
         console.line("  [name]alyx db seed seed.yaml[/]  bring in sample data")

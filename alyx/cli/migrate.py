@@ -142,7 +142,7 @@ def rollback(steps: int) -> None:
         console.good(f"Rolled back {step.name}")
     for remark in done.remarks:
         console.note(remark)
-    console.line("[calm]schema.yaml still says otherwise: `alyx dev` or `alyx migrate apply` would make it again.[/]")
+    console.line(f"[calm]{_after_rollback([step.kind for step in done.steps])}[/]")
 
 
 @migrate.command("empty-trash")
@@ -170,8 +170,8 @@ def drift(context: click.Context) -> None:
 
     Exit code 1 if somebody changed them by hand.
     """
-    migrator, source = _begin()
-    found = migrator.drift(source.schema)
+    migrator, source = _begin_whatever_the_schema()
+    found = migrator.drift(source and source.schema)
     code = 1 if found.found else 0
     if project.answer_json({"drift": list(found.found), "remarks": list(found.remarks)}):
         context.exit(code)
@@ -208,8 +208,28 @@ def _begin(*, schema: bool = True) -> tuple[Any, Any]:
     from alyx.app import build
 
     config = project.config()
+    build.require_schema_file(config)
     source = build.read_source(config) if schema else None
     return build.migrator(config), source
+
+
+def _begin_whatever_the_schema() -> tuple[Any, Any]:
+    """The migrator, and the schema if it is good: without it, only what rules read cannot be compared."""
+    from alyx.base.errors import SourceError
+
+    try:
+        return _begin()
+    except SourceError:
+        console.note("schema.yaml has mistakes: the tables are compared with the history alone; `alyx migrate plan` shows them")
+        return _begin(schema=False)
+
+
+def _after_rollback(kinds: list[str]) -> str:
+    files = kinds.count("file")
+    if files:
+        waits = "The file waits" if files == 1 else f"{files} files wait"
+        return f"{waits} again: `alyx dev` or `alyx migrate apply` would run {'it' if files == 1 else 'them'}."
+    return "schema.yaml still says otherwise: `alyx dev` or `alyx migrate apply` would make it again."
 
 
 def _plan_document(found: Any) -> dict[str, Any]:

@@ -24,10 +24,13 @@ def json_object(text: str | None, option: str) -> dict[str, Any] | None:
 
 
 def seconds(text: str | None, option: str) -> float | None:
-    """A duration such as `12h`, None where the option is absent. Raises click.BadParameter with the option's name."""
+    """A duration such as `12h`, never none at all; None where the option is absent. Raises click.BadParameter with its name."""
     if text is None:
         return None
     try:
-        return units.duration(text)
+        found = units.duration(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from error
+    if found < 1:
+        raise click.BadParameter("at least `1s` is needed", param_hint=option)
+    return found

@@ -15,6 +15,7 @@ from alyx import config as settings
 from alyx.app.refusal import Refusal
 from alyx.cli import keyboard
 from alyx.cli.lazy import invocation
+from alyx.schema.model import Collection, Schema
 
 T = TypeVar("T")
 
@@ -41,6 +42,15 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 def config() -> settings.Config:
     """The checked settings, of --config or of this folder. Raises SourceError."""
     return settings.load(invocation().config)
+
+
+def collection(schema: Schema, name: str) -> Collection:
+    """The collection of that name. Raises Refusal that names the nearest, or those that there are."""
+    from alyx.schema.yaml import did_you_mean
+
+    if name not in schema.collections:
+        raise Refusal(f"there is no collection {name}", did_you_mean(name, schema.collections))
+    return schema.collections[name]
 
 
 def wait(work: Callable[[], Awaitable[T]]) -> T:

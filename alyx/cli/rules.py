@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from alyx.app.refusal import Refusal
+from alyx.base.errors import AlyxError
 from alyx.cli import console, options, project
 from alyx.cli.lazy import Commands
 from alyx.schema.model import JUDGED
@@ -53,10 +54,18 @@ def explain(
     body = json.dumps({name: value for name, value in question.items() if value is not None}).encode()
     config = project.config()
     source = build.read_source(config)
+    project.collection(source.schema, collection)
 
     async def run() -> bytes:
         async with build.database(config) as engine:
-            return (await build.record_api(config, source, engine).explain(body)).body
+            try:
+                return (await build.record_api(config, source, engine).explain(body)).body
+            except AlyxError as error:
+                if error.code != "DOCUMENT_NOT_FOUND":
+                    raise
+                raise Refusal(
+                    f"there is no record {record} in {collection}", f"`alyx db export {collection}` lists them"
+                ) from error
 
     build.require_migrated(config, source)
     found = json.loads(project.wait(run))
@@ -119,9 +128,11 @@ def _show(judged: dict[str, Any]) -> None:
 
 
 def _show_step(step: dict[str, Any], depth: int) -> None:
-    """A condition and those inside it; what did not decide is dim."""
+    """A condition and those inside it; what did not decide is dim, and the innermost that did has a mark that needs no colour."""
     text = console.plain(" ".join(step["text"].split()))
     reason = f"  [calm]{console.plain(step['reason'])}[/]" if step.get("reason") else ""
-    console.line(f"{'  ' * depth}{_MARKS[step['outcome']]} {text if step['decided'] else f'[calm]{text}[/]'}{reason}")
-    for inner in step.get("parts", ()):
+    parts = step.get("parts", ())
+    mark = "  ← decides" if step["decided"] and not any(inner["decided"] for inner in parts) else ""
+    console.line(f"{'  ' * depth}{_MARKS[step['outcome']]} {text if step['decided'] else f'[calm]{text}[/]'}{reason}{mark}")
+    for inner in parts:
         _show_step(inner, depth + 1)

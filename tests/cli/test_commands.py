@@ -80,6 +80,26 @@ def test_a_broken_alyx_yaml_is_shown_with_its_line_and_a_caret(alyx, folder):
     assert found["faults"][0]["line"] == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "auth: { jwt: { secret: 1234512345, isuer: x } }\n",
+        "auth:\n  jwt:\n    secret: 1234512345\n",
+        "auth:\n  jwt:\n    secret:\n      1234512345\n",
+        "auth: { oauth: { google: { client_secret: [1234512345] } } }\n",
+        "metrics: { token: 1234512345 }\n",
+        "mail:\n  password: 1234512345 # mine\n",
+        "database: { url: postgresql://me:1234512345@host/db }\n",
+    ],
+)
+def test_no_secret_of_a_faulty_alyx_yaml_is_shown(alyx, folder, text):
+    Path("alyx.yaml").write_text(text)
+    result = alyx("doctor")
+    assert result.code == 1
+    assert "alyx.yaml:" in result.err
+    assert "12345" not in result.err + result.out + alyx("doctor", "--json").out
+
+
 def test_config_is_taken_before_and_after_the_command(alyx, tmp_path, folder):
     (tmp_path / "other").mkdir()
     alyx("init", "other")
@@ -133,6 +153,10 @@ def test_the_rules_of_the_blog_pass_their_own_cases(alyx, blog):
     result = alyx("rules", "test")
     assert result.code == 0, result.out
     assert "6 passed" in result.out
+
+
+def test_init_quotes_the_way_into_a_folder_whose_name_has_a_space(alyx, folder):
+    assert "cd 'with space'" in alyx("init", "with space").out
 
 
 def test_init_never_overwrites(alyx, folder):
@@ -234,6 +258,42 @@ def test_without_a_schema_the_way_out_is_named(alyx, folder):
     result = alyx("migrate", "plan")
     assert result.code == 1
     assert "alyx init" in result.err
+
+
+@pytest.mark.parametrize(
+    "words", [["migrate", "status"], ["migrate", "rollback"], ["migrate", "drift"], ["auth", "token", "--id", "a"]]
+)
+def test_in_a_folder_without_a_project_nothing_is_made(alyx, folder, words):
+    result = alyx(*words)
+    assert result.code == 1
+    assert "there is no schema.yaml" in result.err
+    assert list(folder.iterdir()) == []
+
+
+def test_drift_is_told_while_the_schema_has_mistakes(alyx, blog):
+    change("type: json", "typ: json")
+    assert alyx("migrate", "drift").code == 0
+    assert "mistakes" in alyx("migrate", "drift").err
+
+
+def test_a_faulty_schema_and_its_unreadable_rules_are_told_together_in_the_order_of_the_file(alyx, blog):
+    change("doc.status == 'published' ||", "doc.status == 'published' |")
+    change("      tags:         { type: json", "      tags:         { typ: json")
+    faults = alyx("migrate", "plan", "--json").json["faults"]
+    assert [fault["path"] for fault in faults if "rules" in fault["path"]] == ["collections.posts.rules.read"]
+    assert len(faults) > 1
+    assert [fault["line"] for fault in faults] == sorted(fault["line"] for fault in faults)
+
+
+def test_after_a_rollback_a_file_waits_again(alyx, folder):
+    alyx("init")
+    alyx("migrate", "create", "first")
+    alyx("migrate", "apply")
+    assert "The file waits again" in alyx("migrate", "rollback").out
+    alyx("migrate", "apply")
+    change("      due: ", "      effort:     { type: int, default: 1 }\n      due: ")
+    alyx("migrate", "apply")
+    assert "schema.yaml still says otherwise" in alyx("migrate", "rollback").out
 
 
 # --- db -----------------------------------------------------------------------------------------------------------------------
@@ -401,6 +461,9 @@ def test_a_token_carries_who_it_says_and_is_good_for_this_project(alyx, blog):
 
 def test_a_token_needs_sane_options(alyx, blog):
     assert alyx("auth", "token", "--id", ADA, "--ttl", "soon").code == 2
+    assert alyx("auth", "token", "--id", ADA, "--ttl", "0s").code == 2
+    assert alyx("auth", "token", "--id", ADA, "--role", "").code == 2
+    assert alyx("auth", "token", "--id", "").code == 2
     assert alyx("auth", "token", "--id", ADA, "--claims", "{").code == 2
     assert alyx("auth", "token", "--id", ADA, "--claims", "[]").code == 2
 
@@ -508,6 +571,25 @@ def test_explain_shows_which_part_decided_and_what_it_saw(alyx, blog):
     assert (found.code, found.json["allowed"]) == (0, True)
 
 
+def test_explain_marks_the_condition_that_decides_without_colours(alyx, blog):
+    alyx("db", "seed", "seed.yaml")
+    shown = alyx("rules", "explain", "posts", "read", POST).out
+    (line,) = [line for line in shown.splitlines() if "← decides" in line]
+    assert "doc.status == 'published'" in line
+    assert "||" not in line
+
+
+def test_explain_names_what_there_is_where_it_does_not_find_what_was_named(alyx, blog):
+    unknown = alyx("rules", "explain", "nothing", "read", POST)
+    assert unknown.code == 1
+    assert "there is no collection nothing" in unknown.err
+    assert "users, posts, comments" in unknown.err
+    missing = alyx("rules", "explain", "posts", "read", ADA)
+    assert missing.code == 1
+    assert f"there is no record {ADA} in posts" in missing.err
+    assert "alyx db export posts" in missing.err
+
+
 def test_explain_judges_the_read_rule_first_and_the_changed_record_last(alyx, blog):
     alyx("db", "seed", "seed.yaml")
     change = json.dumps({"author_id": "0192d000-0000-7000-8000-000000000002"})
@@ -558,6 +640,12 @@ def test_doctor_fails_on_what_is_broken_and_names_the_mend(alyx, blog, monkeypat
     states = {(check["name"], check["state"]) for check in found.json["checks"]}
     assert {("secret", "fail"), ("references", "fail"), ("drift", "fail"), ("environment", "warn")} <= states
     assert all(check["mend"] for check in found.json["checks"] if check["state"] == "fail")
+
+
+def test_doctor_tells_of_settings_that_do_nothing_under_config(alyx, blog):
+    Path("alyx.yaml").write_text("mail: { host: x }\n")
+    checks = alyx("doctor", "--json").json["checks"]
+    assert [check["name"] for check in checks if "mail.host" in check["text"]] == ["config"]
 
 
 def test_doctor_says_what_is_wrong_with_a_file_that_is_no_database(alyx, folder):

@@ -31,7 +31,7 @@ def ask(typing, *after):
         screen, said = Terminal(interactive=True), []
         for text in after:
             asking = asyncio.create_task(screen.ask("Do it?"))
-            while not screen.asking:
+            for _ in range(3):  # up to where it waits
                 await asyncio.sleep(0)
             typing(text)
             said.append(await asyncio.wait_for(asking, 10))

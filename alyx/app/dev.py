@@ -252,10 +252,11 @@ class _Reload:
             began = time.monotonic()
             source = await asyncio.to_thread(build.read_source, self._config)
             migrated = await upgrade.for_development(self._config, source, self._screen, self._consent)
+            # At once: until then requests for the former tables are told to come again.
+            self._program.swap(source)
             if migrated:
                 await self.history.has_moved()  # by this very step
             changed = migrated or source.schema != self.source.schema
-            self._program.swap(source)
             made = [name for name in source.schema.collections if name not in self.source.schema.collections]
             known = build.remarks(self._config, self.source)
             self.source = source

@@ -139,7 +139,9 @@ def _explanations(schema: Schema) -> dict[str, Object]:
 
 def _states() -> dict[str, Object]:
     return {
-        "Status": Object((Member("status", _TEXT, True),)),
+        "Status": Object(
+            (Member("status", _TEXT, True), Member("reason", _TEXT, description="Why it is not ready, if it can tell."))
+        ),
         "Health": Object(
             (
                 Member("status", Scalar("string"), True, description="`healthy`, or what it is instead."),

@@ -23,7 +23,7 @@ class AlyxError(Exception):
 
     code: one of the contract's codes, such as `FORBIDDEN`. message: one sentence. details: single faults, at most 100 are
     shown. hint: what would mend it. retry_after: seconds, for the codes that ask to come back later.
-    operation: which operation of a batch failed.
+    operation: which operation of a batch failed. replayed: it was kept under an Idempotency-Key and is given again.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class AlyxError(Exception):
         self.hint = hint
         self.retry_after = retry_after
         self.operation: int | None = None
+        self.replayed = False
 
 
 @dataclass(frozen=True, slots=True)

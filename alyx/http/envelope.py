@@ -36,6 +36,8 @@ def build(error: AlyxError, request_id: str) -> Response:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, error.retry_after)))
+    if error.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
     return Response(status, json.dumps(body), JSON, headers)
 
 

@@ -13,7 +13,7 @@ from alyx.http.settings import Cors
 _LOCAL = re.compile(r"https?://(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.ASCII)
 _TOKENS = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, \t-]{1,1024}")
 _VARY: Header = (b"vary", b"Origin")
-_EXPOSED: Header = (b"access-control-expose-headers", b"ETag, Location, Retry-After, X-Request-ID")
+_EXPOSED: Header = (b"access-control-expose-headers", b"ETag, Location, Retry-After, X-Request-ID, Idempotency-Replayed")
 
 
 class Origins:

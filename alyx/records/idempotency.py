@@ -89,4 +89,5 @@ def _restore(status: int, headers: dict[str, str | None], body: bytes) -> Answer
     code, message, details, hint, operation = json.loads(bytes(body))
     error = AlyxError(code, message, details=[Detail(*detail) for detail in details], hint=hint)
     error.operation = operation
+    error.replayed = True
     return error

@@ -628,6 +628,8 @@ def test_a_refusal_inside_the_transaction_is_kept_and_undoes_what_it_did(api: Ba
     again = api.post("/posts", body, as_user=ANNA, headers=key)
     assert (first.status, again.status) == (409, 409)
     assert again.json()["details"] == first.json()["details"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
     assert api.list("/posts", as_user=ANNA)["total"] == 0
 
 

@@ -1,6 +1,7 @@
 """What can be told about a project without serving it: each check is ok, a warning, or a failure with its mend.
 
-Called by `alyx doctor`. Reads only, but for one empty transaction that shows whether the database takes writes.
+Called by `alyx doctor`. Changes nothing: a database that is not Alyx's, or of an older release, is looked at and left as it is;
+of one that is, an empty transaction shows whether it takes writes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from alyx.app.refusal import Refusal
 from alyx.base.errors import SourceError
 from alyx.config import MIN_SECRET, Config
 from alyx.database.migrations.errors import MigrationError
+from alyx.database.sqlite import internal
 from alyx.database.sqlite.connection import CannotOpen, connect
 
 _WAL_LARGE = 256 * 1024 * 1024
@@ -55,9 +57,13 @@ def examine(config: Config) -> Iterator[Finding]:
         yield Finding("schema", "fail", str(error), "mend the file; `alyx dev` shows each place")
     if source is not None:
         yield from (Finding("schema", "warn", text) for text in build.remarks_on_schema(source))
-    yield from _database(config)
-    if source is not None and config.database_path.exists():
-        yield from _migrations(config, source)
+    state = _release(config.database_path)
+    if isinstance(state, Finding):
+        yield state
+    else:
+        yield from _database(config)
+        if source is not None:
+            yield from _migrations(config, source)
     yield _secret(config)
     yield from _secret_file(config)
     yield _port(config)
@@ -65,15 +71,32 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _clock()
 
 
-def _database(config: Config) -> Iterator[Finding]:
-    path = config.database_path
+def _release(path: Path) -> Finding | None:
+    """What keeps the file from being looked into as ours; None for a database of this release."""
     if not path.exists():
         folder = _existing(path.parent)
         if os.access(folder, os.W_OK | os.X_OK):
-            yield Finding("database", "ok", f"{path} is not there yet; `alyx dev` or `alyx migrate apply` makes it")
-        else:
-            yield Finding("database", "fail", f"{folder} is not writable", "give this account the right to write there")
-        return
+            return Finding("database", "ok", f"{path} is not there yet; `alyx dev` or `alyx migrate apply` makes it")
+        return Finding("database", "fail", f"{folder} is not writable", "give this account the right to write there")
+    try:
+        connection = connect(path, readonly=True, wait=2.0)
+    except CannotOpen as error:
+        return Finding("database", "fail", str(error), "restore a backup, or look at the rights of the file and its folder")
+    try:
+        found, newest = internal.version(connection), len(internal.STEPS)
+    finally:
+        connection.close(True)
+    if found == 0:
+        return Finding("database", "warn", f"{path} holds nothing of Alyx yet", "`alyx migrate apply` adds its tables")
+    if found < newest:
+        return Finding("database", "warn", f"{path} is of an older release", "`alyx migrate apply` or a start brings it up")
+    if found > newest:
+        return Finding("database", "fail", f"{path} was written by a newer Alyx", "update Alyx, or restore an older backup")
+    return None
+
+
+def _database(config: Config) -> Iterator[Finding]:
+    path = config.database_path
     try:
         connection = connect(path, wait=2.0)
     except CannotOpen as error:
@@ -99,8 +122,6 @@ def _inside(connection: apsw.Connection, path: Path) -> Iterator[Finding]:
     yield Finding(
         "sqlite", "ok", f"SQLite {apsw.sqlite_lib_version()} is built in; other tools should be 3.51.3 or newer to write"
     )
-    mode = str(connection.execute("PRAGMA journal_mode").fetchall()[0][0])
-    yield Finding("journal", "ok" if mode == "wal" else "fail", f"journal mode {mode}", None if mode == "wal" else "restart Alyx")
     problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
     good = problems == ["ok"]
     yield Finding("integrity", "ok" if good else "fail", "; ".join(problems), None if good else "restore a backup")
@@ -152,7 +173,7 @@ def _secret_file(config: Config) -> Iterator[Finding]:
     """Whether others of this machine may read what only the server should."""
     private: list[tuple[Path, Callable[[int], int]]] = [
         (secret.file_of(config), lambda mode: mode & (stat.S_IRWXG | stat.S_IRWXO)),
-        (config.database_path, lambda mode: mode & stat.S_IWOTH),
+        (config.database_path, lambda mode: mode & stat.S_IRWXO),
     ]
     for path, excess in private:
         if path.exists() and os.name == "posix":

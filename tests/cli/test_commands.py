@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -620,7 +622,7 @@ def test_doctor_finds_a_good_project_good(alyx, blog, monkeypatch):
     found = alyx("doctor", "--json")
     assert found.code == 0
     states = {check["name"]: check["state"] for check in found.json["checks"]}
-    assert states["integrity"] == states["references"] == states["journal"] == states["secret"] == states["migrations"] == "ok"
+    assert states["integrity"] == states["references"] == states["secret"] == states["migrations"] == "ok"
     assert "0 failed" in alyx("doctor").out
 
 
@@ -655,6 +657,25 @@ def test_doctor_says_what_is_wrong_with_a_file_that_is_no_database(alyx, folder)
     result = alyx("doctor")
     assert result.code == 1
     assert "is not a SQLite database" in result.out
+
+
+def test_doctor_leaves_a_database_that_is_not_its_own_as_it_is(alyx, folder):
+    import sqlite3
+
+    alyx("init")
+    Path("data").mkdir()
+    with contextlib.closing(sqlite3.connect("data/alyx.db")) as foreign:
+        foreign.execute("CREATE TABLE t (x)")
+        foreign.commit()
+    before = Path("data/alyx.db").read_bytes()
+    result = alyx("doctor")
+    assert result.code == 0
+    assert "holds nothing of Alyx yet" in result.out
+    assert Path("data/alyx.db").read_bytes() == before
+
+
+def test_only_its_owner_may_read_a_database_that_is_made(alyx, blog):
+    assert stat.S_IMODE(Path("data/alyx.db").stat().st_mode) == 0o600
 
 
 def test_doctor_works_before_there_is_a_database(alyx, folder):

@@ -132,7 +132,10 @@ def _check_place(name: str, readonly: bool) -> None:
         return
     if not os.access(folder, os.W_OK | os.X_OK):
         raise CannotOpen(f"the folder {folder} is not writable")
-    if path.exists() and not os.access(path, os.W_OK):
+    if not path.exists():
+        # Only its owner may read the records. No connection of this process can have a file open that is not there.
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    if not os.access(path, os.W_OK):
         raise CannotOpen(f"{name} is not writable")
 
 

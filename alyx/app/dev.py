@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from alyx.database.migrations.errors import MigrationError
 from alyx.database.sqlite.connection import CannotOpen
 from alyx.http import log, server
 
+_log = logging.getLogger("alyx.app")
 Unusable = (SourceError, Refusal, MigrationError, CannotOpen)
 """What can be wrong with a project; anything else is a fault of Alyx."""
 
@@ -274,6 +276,11 @@ class _Reload:
             if str(error) != self._told:
                 self._screen.failed(error, still="Still serving the last good state.")
             self._told = str(error)
+        except Exception as error:  # whatever it is, the next save must be heard
+            _log.exception("taking up the files failed")
+            self._screen.failed(
+                Refusal(f"unexpected: {type(error).__name__}: {error}"), still="Still serving the last good state."
+            )
 
     async def _ask_and_tell(self, question: str) -> bool | None:
         self.asking = True

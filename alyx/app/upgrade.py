@@ -74,9 +74,9 @@ async def for_development(config: Config, source: Source, screen: Screen, consen
     if not plan.empty:
         screen.plan(plan)
         await _obtain(config, plan, consent)
-        dropping = await asyncio.to_thread(_dropping, migrator, plan)
-        if dropping and not consent.accept_data_loss:
-            await _consent(consent.ask, f"{', '.join(dropping)} may lose data. Run it?", "alyx migrate apply")
+        losing = await asyncio.to_thread(_losing, migrator, plan)
+        if losing and not consent.accept_data_loss:
+            await _consent(consent.ask, f"{', '.join(losing)} may lose data. Run it?", "alyx migrate apply")
         if consent.write and plan.changes:
             for path in await asyncio.to_thread(migrator.create, source.schema, _file_name(plan)):
                 screen.done(f"Wrote {path.name}")
@@ -104,18 +104,26 @@ async def _obtain(config: Config, plan: Plan, consent: Consent) -> None:
         await _consent(consent.ask, "This needs care. Do it?", "alyx migrate apply --yes")
 
 
-def _dropping(migrator: Migrator, plan: Plan) -> list[str]:
-    """The pending files that drop something, unless nothing was ever applied: then there is nothing to lose."""
+def _losing(migrator: Migrator, plan: Plan) -> list[str]:
+    """The pending files that may lose something, unless nothing was ever applied: then there is nothing to lose."""
     if not plan.pending or not migrator.status().applied:
         return []
     waiting = {file.path for file in plan.pending}
     found = files.read_folder(plan.pending[0].path.parent)
-    return [file.path.name for file in found if file.path in waiting and any(_drops(node) for node in file.nodes)]
+    return [file.path.name for file in found if file.path in waiting and any(_loses(node) for node in file.nodes)]
 
 
-def _drops(operation: Node) -> bool:
+def _loses(operation: Node) -> bool:
+    """Whether it drops, runs SQL of its own, or puts values into another type."""
     kind = operation.get("type")
+    if kind is not None and kind.value == "modify_field":
+        return _type(operation.get("from")) != _type(operation.get("to"))
     return kind is not None and kind.value in ("drop_collection", "drop_field", "sql")
+
+
+def _type(definition: Node | None) -> object:
+    found = definition.get("type") if definition is not None else None
+    return found.value if found is not None else None
 
 
 def _file_name(plan: Plan) -> str:

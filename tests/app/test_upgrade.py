@@ -145,6 +145,22 @@ def test_a_file_that_drops_something_is_asked_for_but_not_where_there_is_nothing
     assert develop(settings, source, None)[0] is True
 
 
+def test_a_file_that_changes_a_type_is_asked_for(project, tmp_path):
+    develop(*project(), None, write=True)
+    fill(project()[0])
+    folder = tmp_path / "migrations"
+    (folder / "002_shorten.yaml").write_text(
+        "version: 2\nname: shorten\noperations:\n"
+        "  - { type: modify_field, collection: things, field: note,"
+        " from: { type: text, nullable: true }, to: { type: string, nullable: true } }\n"
+    )
+    settings, source = project(SCHEMA.replace("note: { type: text,", "note: { type: string,"))
+    ask, questions = asks(None)
+    with pytest.raises(Refusal, match="somebody's yes"):
+        develop(settings, source, ask)
+    assert questions == ["002_shorten.yaml may lose data. Run it?"]
+
+
 def test_production_refuses_an_unmigrated_database_and_migrates_only_what_is_safe(project):
     settings, source = project()
     with pytest.raises(Refusal, match=r"not at schema\.yaml: add collection things"):

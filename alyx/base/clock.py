@@ -20,7 +20,12 @@ def seconds() -> float:
 
 def now() -> str:
     """This moment as `2026-03-01T08:00:00.123456Z`."""
-    return text(datetime.fromtimestamp(seconds(), UTC))
+    return at(seconds())
+
+
+def at(moment: float) -> str:
+    """A moment, in seconds since 1970, in the form of `now`."""
+    return text(datetime.fromtimestamp(moment, UTC))
 
 
 def text(moment: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,14 +130,24 @@ def status() -> None:
 
 @migrate.command()
 @click.argument("steps", type=click.IntRange(min=1), default=1)
-def rollback(steps: int) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rollback(steps: int, yes: bool) -> None:
     """Undo the last steps.
 
-    STEPS is how many (default 1); a step is a file or a planned migration.
+    STEPS is how many (default 1); a step is a file or a planned migration. If data goes with them, somebody at the keyboard is
+    asked; it is kept for 30 days in any case.
     """
     migrator, _ = _begin(schema=False)
+    if not yes and sys.stdin.isatty() and (taken := migrator.preview_rollback(steps).taken):
+        goes = ", ".join(str(item) for item in taken)
+        project.confirm(f"This takes away {goes}. Roll back?", f"this takes away {goes}")
     done = migrator.rollback(steps)
-    if project.answer_json({"rolled_back": [asdict(step) for step in done.steps], "remarks": list(done.remarks)}):
+    document = {
+        "rolled_back": [asdict(step) for step in done.steps],
+        "remarks": list(done.remarks),
+        "taken": [asdict(item) for item in done.taken],
+    }
+    if project.answer_json(document):
         return
     for step in done.steps:
         console.good(f"Rolled back {step.name}")

@@ -117,7 +117,8 @@ Operation: TypeAlias = (
     | DropIndex
     | Sql
 )
-FieldOperation: TypeAlias = AddField | DropField | RenameField | ModifyField | AddIndex | DropIndex
+Restoring = AddCollection | AddField | ModifyField
+"""Those that may bring back what a table kept."""
 
 
 def evolve(schema: Schema, operation: Operation) -> Schema:

@@ -176,3 +176,46 @@ def test_a_dropped_index_comes_back_as_it_was(world: World) -> None:
     world.migrator.apply(schema("code: {type: string}"))
     world.migrator.rollback()
     assert world.migrator.drift(with_index).found == ()
+
+
+def test_what_a_rollback_takes_away_is_kept_for_its_time_and_told(world: World) -> None:
+    bare = schema("")
+    world.migrator.apply(bare)
+    world.migrator.apply(OLD)
+    world.run("INSERT INTO posts VALUES ('a', 'one', '7'), ('b', NULL, NULL), ('c', 'three', NULL)")
+    picture = world.picture()
+    foreseen = world.migrator.preview_rollback(2)
+    assert world.picture() == picture
+    done = world.migrator.rollback(2)
+    assert [str(item) for item in done.taken] == ["posts.n: 1 value", "posts.title: 2 values", "posts: 3 records"]
+    assert [str(item) for item in foreseen.taken] == [str(item) for item in done.taken]
+    assert len(done.remarks) == 3
+    numbers, titles, posts = (item.kept for item in done.taken)
+    assert world.run(f'SELECT * FROM "{titles}" ORDER BY new_key') == [("a", "one"), ("b", None), ("c", "three")]
+    assert world.run(f'SELECT id FROM "{posts}" ORDER BY id') == [("a",), ("b",), ("c",)]
+    assert world.migrator.apply(OLD).ok
+    assert world.migrator.drift(OLD).found == ()
+    copied = f"INSERT INTO posts (id, title) SELECT p.id, t.old FROM {posts} p JOIN {titles} t ON t.new_key = p.id"
+    world.write("001_back.yaml", f"version: 1\nname: back\noperations:\n  - sql: {{up: '{copied}', down: DELETE FROM posts}}\n")
+    assert world.migrator.apply(OLD).ok
+    assert world.run("SELECT title FROM posts ORDER BY id") == [("one",), (None,), ("three",)]
+    assert numbers in trash_of(world)
+    try:
+        now = clock.seconds()
+        clock.pin(lambda: now + trash.KEPT + 2)
+        world.migrator.apply(OLD)
+    finally:
+        clock.pin(None)
+    assert trash_of(world) == []
+
+
+def test_a_rollback_that_takes_nothing_away_keeps_no_empty_tables(world: World) -> None:
+    world.migrator.apply(schema(""))
+    world.migrator.apply(OLD)
+    world.run("INSERT INTO posts (id) VALUES ('a')")
+    assert world.migrator.rollback().taken == ()
+    assert trash_of(world) == []
+
+
+def trash_of(world: World) -> list[str]:
+    return [name for (name,) in world.run("SELECT name FROM sqlite_schema WHERE name LIKE '%trash%' AND type = 'table'")]

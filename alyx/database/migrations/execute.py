@@ -7,7 +7,8 @@ database is as it was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import apsw
 
@@ -18,18 +19,20 @@ from alyx.database.migrations.errors import MigrationError
 from alyx.database.migrations.guard import guarded
 from alyx.database.migrations.parts import Part, gather
 from alyx.database.migrations.reshape import Reshaping
+from alyx.database.migrations.results import Taken
 from alyx.database.migrations.rows import rows
 from alyx.schema import diff, operations
 from alyx.schema.convert import Unconvertible
 from alyx.schema.model import Collection, Schema
 from alyx.schema.operations import (
     AddCollection,
-    AddField,
     DropCollection,
+    DropField,
     ModifyField,
     Operation,
     RenameCollection,
     RenameField,
+    Restoring,
     Sql,
 )
 
@@ -39,26 +42,27 @@ ENGINE = "sqlite"
 class Execution:
     """One run of operations. undo: what takes them back, None if it cannot be done. remarks: sentences for the user.
 
-    step: the number that the run will have in the history. keep: whether to keep what it takes away. known: what the checks
-    have found already in this transaction, by the identity of the operation; for others they run.
+    taken: the data that went, and where it is kept; empty: tables that were to keep some and found none. kept_as: gives the
+    name of the nth table that keeps it. known: what the checks have found already in this transaction, by the identity of the
+    operation; for others they run.
     """
 
     def __init__(
         self,
         connection: apsw.Connection,
-        step: int,
+        kept_as: Callable[[int], str],
         now: str,
         *,
-        keep: bool = True,
         known: Mapping[int, Sequence[Finding]] | None = None,
     ) -> None:
         self.undo: list[Operation] | None = []
         self.remarks: list[str] = []
         self.touched: set[str] = set()
+        self.taken: list[Taken] = []
+        self.empty: list[str] = []
         self._connection = connection
-        self._step = step
+        self._kept_as = kept_as
         self._now = now
-        self._keep = keep
         self._found = dict(known or {})
         self._kept = 0
 
@@ -118,10 +122,14 @@ class Execution:
 
     def _reshape(self, part: Part) -> None:
         losing = {id(step) for step in part.steps if any(found.kind == "loses" for found in self._found[id(step)])}
-        reshaping = Reshaping(self._connection, part, self._now, self._next_trash if self._keep else None, losing)
+        reshaping = Reshaping(self._connection, part, self._now, self._next_trash, losing)
         reshaping.run()
         for number, step in enumerate(part.steps):
-            self._did(step, part.collection or "", restore=reshaping.kept.get(number))
+            kept = reshaping.kept.get(number)
+            if kept and isinstance(step, DropField | ModifyField):
+                field = step.field.name if isinstance(step, DropField) else step.old.name
+                self._took(step.collection, field, trash.count(self._connection, kept, "old"), kept)
+            self._did(step, part.collection or "", restore=kept)
 
     def _add_collection(self, step: AddCollection) -> None:
         made = step.collection
@@ -151,10 +159,9 @@ class Execution:
             self.remarks.append(f"{made.name}: {lost} record(s) did not come back, because what they refer to is gone")
 
     def _drop_collection(self, part: Part, gone: Collection) -> None:
-        kept = None
-        if self._keep:
-            kept = self._next_trash()
-            trash.keep_table(self._connection, kept, gone.name)
+        kept = self._next_trash()
+        trash.keep_table(self._connection, kept, gone.name)
+        self._took(gone.name, None, trash.count(self._connection, kept), kept)
         self._connection.execute(f"DROP TABLE {quoted(gone.name)}")
         self._did(DropCollection(part.before.collections[gone.name]), gone.name, restore=kept)
 
@@ -187,17 +194,17 @@ class Execution:
         if self.undo is None:
             return
         back = operations.invert(step)
-        if restore and isinstance(back, AddCollection):
-            back = AddCollection(back.collection, restore)
-        elif restore and isinstance(back, AddField):
-            back = AddField(back.collection, back.field, restore)
-        elif restore and isinstance(back, ModifyField):
-            back = ModifyField(back.collection, back.old, back.new, restore)
-        self.undo.append(back)
+        self.undo.append(replace(back, restore=restore) if restore and isinstance(back, Restoring) else back)
+
+    def _took(self, collection: str, field: str | None, count: int, kept: str) -> None:
+        if count:
+            self.taken.append(Taken(collection, field, count, kept))
+        else:
+            self.empty.append(kept)
 
     def _next_trash(self) -> str:
         self._kept += 1
-        return trash.name(self._step, self._kept)
+        return self._kept_as(self._kept)
 
     def _broken_references(self) -> Counter[tuple[str, str]]:
         """How many references point nowhere, by table and target: other tools may have left some, and those are not our doing."""

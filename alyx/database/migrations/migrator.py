@@ -8,9 +8,8 @@ step is one transaction, with its line in the history. It never prints, and neve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -25,12 +24,12 @@ from alyx.database.migrations.errors import MigrationError
 from alyx.database.migrations.execute import Execution
 from alyx.database.migrations.files import File
 from alyx.database.migrations.history import Step
-from alyx.database.migrations.results import Applied, Check, FileState, Judged, Plan, RolledBack, Status, StepState
+from alyx.database.migrations.results import Applied, Check, FileState, Judged, Plan, RolledBack, Status, StepState, Taken
 from alyx.database.sqlite import changes, connection, internal
 from alyx.schema import operations
 from alyx.schema.diff import diff
 from alyx.schema.model import Schema
-from alyx.schema.operations import AddIndex, OperationError
+from alyx.schema.operations import AddIndex, OperationError, Restoring
 
 Observed = Callable[[Schema], Callable[[str], frozenset[str]]]
 """schema -> collection -> the columns that rules read, which the change log's images must hold."""
@@ -46,6 +45,10 @@ class _Opens(Protocol):
 def nothing_observed(_schema: Schema) -> Callable[[str], frozenset[str]]:
     """For a schema without rules."""
     return lambda _collection: frozenset()
+
+
+class _Unkept(Exception):
+    """What was done is to be undone."""
 
 
 class Migrator:
@@ -130,25 +133,19 @@ class Migrator:
     def rollback(self, n: int = 1) -> RolledBack:
         """Take back the last `n` steps, newest first, all in one transaction.
 
-        Data that a step took away comes back from what was kept of it. Raises MigrationError when a step cannot be taken back.
+        Data that a step took away comes back from what was kept of it; data that goes now is kept in its turn. Raises
+        MigrationError when a step cannot be taken back.
         """
-        if n < 1:
-            raise MigrationError("the number of steps to roll back is at least 1")
-        taken: list[Step] = []
-        remarks: list[str] = []
         with self._open() as database, self._transaction(database):
-            steps = history.read(database)
-            if n > len(steps):
-                raise MigrationError(f"there {_are(len(steps))} to roll back" if steps else "there is nothing to roll back")
-            changes.drop(database)
-            touched: set[str] = set()
-            for step in reversed(steps[-n:]):
-                before = steps[steps.index(step) - 1].schema if steps.index(step) else operations.EMPTY
-                remarks += self._undo(database, step, before, touched)
-                taken.append(step)
-            state = history.state(steps[: len(steps) - n])
-            self._finish(database, state, state, touched)
-        return RolledBack(tuple(_step_state(step) for step in taken), tuple(remarks))
+            return self._roll_back(database, n)
+
+    def preview_rollback(self, n: int = 1) -> RolledBack:
+        """What `rollback` would do, found by doing it and not keeping it: exact, and it takes as long. Raises alike."""
+        found: list[RolledBack] = []
+        with suppress(_Unkept), self._open() as database, self._transaction(database):
+            found.append(self._roll_back(database, n))
+            raise _Unkept
+        return found[0]
 
     def drift(self, schema: Schema | None = None) -> Drift:
         """Where the live tables are not what the history says. schema: whose rules the triggers are compared with."""
@@ -271,7 +268,7 @@ class Migrator:
         """Carry operations out, write the history, put the triggers back. `schema`: what schema.yaml says, for the triggers."""
         now, number = clock.now(), history.next_id(database)
         changes.drop(database)
-        execution = Execution(database, number, now, known=known)
+        execution = Execution(database, lambda count: trash.name(number, count), now, known=known)
         state = execution.run(history.state(steps), planned)
         if file is None:
             state = schema
@@ -285,12 +282,35 @@ class Migrator:
         self._finish(database, state, schema, execution.touched)
         return execution.remarks
 
-    def _undo(self, database: apsw.Connection, step: Step, before: Schema, touched: set[str]) -> list[str]:
+    def _roll_back(self, database: apsw.Connection, n: int) -> RolledBack:
+        steps = history.read(database)
+        if n < 1:
+            raise MigrationError("the number of steps to roll back is at least 1")
+        if n > len(steps):
+            raise MigrationError(f"there {_are(len(steps))} to roll back" if steps else "there is nothing to roll back")
+        changes.drop(database)
+        remarks: list[str] = []
+        taken: list[Taken] = []
+        touched: set[str] = set()
+        undone = list(reversed(steps[-n:]))
+        for step in undone:
+            before = steps[steps.index(step) - 1].schema if steps.index(step) else operations.EMPTY
+            execution, more = self._undo(database, step, before)
+            touched = (touched | execution.touched) & set(before.collections)
+            remarks += more
+            taken += execution.taken
+        state = history.state(steps[: len(steps) - n])
+        self._finish(database, state, state, touched)
+        remarks += [f"{item} taken away, kept in {item.kept} for 30 days" for item in taken]
+        return RolledBack(tuple(_step_state(step) for step in undone), tuple(remarks), tuple(taken))
+
+    def _undo(self, database: apsw.Connection, step: Step, before: Schema) -> tuple[Execution, list[str]]:
         if step.undo is None:
             raise MigrationError(f"{step.name} cannot be rolled back: its `sql` has no `down`")
         kept = [found for found in trash.tables(database) if trash.step_of(found) == step.id]
-        wanted = {name for item in step.undo if (name := getattr(item, "restore", None))}
-        execution = Execution(database, step.id, clock.now(), keep=False)
+        wanted = {item.restore for item in step.undo if isinstance(item, Restoring) and item.restore}
+        moment = clock.seconds()
+        execution = Execution(database, lambda number: trash.rollback_name(moment, step.id, number), clock.now())
         undo = [_without_restore(item, kept) for item in step.undo]
         try:
             execution.run(step.schema, operations.untangled(step.schema, undo))
@@ -298,10 +318,10 @@ class Migrator:
             reasons, hint = (error.reasons, error.hint) if isinstance(error, MigrationError) else ([], None)
             raise MigrationError(f"{step.name} cannot be rolled back: {error.args[0]}", reasons=reasons, hint=hint) from error
         trash.drop(database, kept)
+        trash.drop(database, execution.empty)
         history.remove(database, step)
-        touched |= execution.touched & set(before.collections) | (touched & set(before.collections))
         gone = wanted - set(kept)
-        return execution.remarks + ([f"{step.name}: what it took away is no longer kept"] if gone else [])
+        return execution, execution.remarks + ([f"{step.name}: what it took away is no longer kept"] if gone else [])
 
     def _finish(self, database: apsw.Connection, state: Schema, schema: Schema, touched: set[str]) -> None:
         """Put the triggers in place for the tables as they are now, and raise the generation of what was touched."""
@@ -318,9 +338,14 @@ class Migrator:
 
     def _forget(self, database: apsw.Connection, steps: list[Step]) -> None:
         """Remove what was kept for too long, or belongs to no step."""
-        oldest = clock.text(datetime.fromtimestamp(clock.seconds() - trash.KEPT, UTC))
-        fresh = {step.id for step in steps if step.applied_at >= oldest}
-        trash.drop(database, [found for found in trash.tables(database) if trash.step_of(found) not in fresh])
+        oldest = clock.seconds() - trash.KEPT
+        fresh = {step.id for step in steps if step.applied_at >= clock.at(oldest)}
+
+        def stays(table: str) -> bool:
+            since = trash.rolled_back_at(table)
+            return trash.step_of(table) in fresh if since is None else since >= oldest
+
+        trash.drop(database, [found for found in trash.tables(database) if not stays(found)])
 
 
 def _are(count: int) -> str:
@@ -329,15 +354,7 @@ def _are(count: int) -> str:
 
 def _without_restore(step: operations.Operation, kept: list[str]) -> operations.Operation:
     """A step of the way back; where what it would restore is no longer kept, it makes do without."""
-    match step:
-        case operations.AddCollection(collection=made, restore=str(name)) if name not in kept:
-            return operations.AddCollection(made)
-        case operations.AddField(collection=collection, field=item, restore=str(name)) if name not in kept:
-            return operations.AddField(collection, item)
-        case operations.ModifyField(collection=collection, old=old, new=new, restore=str(name)) if name not in kept:
-            return operations.ModifyField(collection, old, new)
-        case _:
-            return step
+    return replace(step, restore=None) if isinstance(step, Restoring) and step.restore not in kept else step
 
 
 def _with_hidden(state: Schema, schema: Schema | None) -> Schema:

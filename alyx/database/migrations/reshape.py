@@ -26,11 +26,11 @@ from alyx.schema.operations import AddField, DropField, ModifyField
 class Reshaping:
     """A part that is being carried out. kept: step -> the table that keeps what the way back needs, for those that need one.
 
-    next_trash: gives the name of such a table, None to keep nothing. losing: the identities of the operations that lose values.
+    next_trash: gives the name of such a table. losing: the identities of the operations that lose values.
     """
 
     def __init__(
-        self, connection: apsw.Connection, part: Part, now: str, next_trash: Callable[[], str] | None, losing: Group[int]
+        self, connection: apsw.Connection, part: Part, now: str, next_trash: Callable[[], str], losing: Group[int]
     ) -> None:
         self.kept: dict[int, str] = {}
         self._connection = connection
@@ -137,18 +137,16 @@ class Reshaping:
 
     def _keep(self) -> None:
         """Keep what dropping takes and what changing loses."""
-        if self._next_trash is None:
-            return
         for number, step in enumerate(self._part.steps):
             if isinstance(step, DropField):
                 self.kept[number] = self._next_trash()
                 key = self._made(self._after.key)
                 trash.keep_column(self._connection, self.kept[number], self._before.name, key, step.field.name)
             elif isinstance(step, ModifyField) and (id(step) in self._losing or self._passage(step).fills):
-                self._keep_losses(number, step, self._passage(step), self._next_trash)
+                self._keep_losses(number, step, self._passage(step))
 
-    def _keep_losses(self, number: int, step: ModifyField, passage: Passage, next_trash: Callable[[], str]) -> None:
-        kept, column = next_trash(), f"t.{quoted(step.old.name)}"
+    def _keep_losses(self, number: int, step: ModifyField, passage: Passage) -> None:
+        kept, column = self._next_trash(), f"t.{quoted(step.old.name)}"
         loses, became = self._function(lambda value: int(passage.loses(value))), self._function(passage.through)
         key = self._made(self._after.key)
         source = f"{quoted(self._before.name)} t"

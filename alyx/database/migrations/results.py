@@ -138,11 +138,28 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Data that went. field: None for a whole collection; rows: how many records had something there; kept: the table that
+    keeps it for a while."""
+
+    collection: str
+    field: str | None
+    rows: int
+    kept: str
+
+    def __str__(self) -> str:
+        what = "record" if self.field is None else "value"
+        where = self.collection if self.field is None else f"{self.collection}.{self.field}"
+        return f"{where}: {self.rows} {what}{'' if self.rows == 1 else 's'}"
+
+
+@dataclass(frozen=True)
 class RolledBack:
-    """The steps that were taken back, newest first."""
+    """The steps that were taken back, newest first. taken: the data that went with them."""
 
     steps: tuple[StepState, ...]
     remarks: tuple[str, ...] = ()
+    taken: tuple[Taken, ...] = ()
 
 
 @dataclass(frozen=True)

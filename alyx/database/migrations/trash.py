@@ -3,6 +3,9 @@
 A kept table is called `_alyx_trash_<step>_<n>`, has no constraints and no triggers, and is named in the step's way back. Kept are
 the records of a dropped collection, the values of a dropped field, and those values that a change of type could not turn back.
 It goes when its step is rolled back, KEPT seconds after the step, or when the user asks for it (erasure).
+
+What a rollback takes away in its turn is kept as `_alyx_trash_rollback_<seconds since 1970>_<step>_<n>`, for a person to read:
+the step is gone from the history, so nothing brings it back by itself.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.rows import rows
 
 PREFIX = "_alyx_trash_"
+_OF_ROLLBACK = f"{PREFIX}rollback_"
 KEPT = 30 * 24 * 3600
 """Seconds for which it is kept: 30 days."""
 
@@ -20,6 +24,11 @@ KEPT = 30 * 24 * 3600
 def name(step: int, number: int) -> str:
     """The name of a step's nth table."""
     return f"{PREFIX}{step}_{number}"
+
+
+def rollback_name(seconds: float, step: int, number: int) -> str:
+    """The name of the nth table of what taking back a step takes away. seconds: the moment, since 1970."""
+    return f"{_OF_ROLLBACK}{int(seconds)}_{step}_{number}"
 
 
 def tables(connection: apsw.Connection) -> list[str]:
@@ -60,6 +69,17 @@ def drop(connection: apsw.Connection, names: list[str]) -> None:
         connection.execute(f"DROP TABLE IF EXISTS {quoted(found)}")
 
 
-def step_of(table: str) -> int:
-    """The step that a kept table belongs to."""
-    return int(table[len(PREFIX) :].partition("_")[0])
+def step_of(table: str) -> int | None:
+    """The step that a kept table belongs to; None if a rollback made it."""
+    return None if table.startswith(_OF_ROLLBACK) else int(table[len(PREFIX) :].partition("_")[0])
+
+
+def rolled_back_at(table: str) -> int | None:
+    """When a rollback made this table, in seconds since 1970; None if a step did."""
+    return int(table[len(_OF_ROLLBACK) :].partition("_")[0]) if table.startswith(_OF_ROLLBACK) else None
+
+
+def count(connection: apsw.Connection, kept: str, column: str | None = None) -> int:
+    """How many rows of a kept table have something in a column; None: how many there are."""
+    found = connection.execute(f"SELECT count({quoted(column) if column else '*'}) FROM {quoted(kept)}").fetchone()
+    return int(found[0]) if found else 0

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -187,7 +186,7 @@ class Engine:
 
     async def expire(self) -> int:
         """Remove stored answers that are older than a day; how many went."""
-        before = clock.text(datetime.fromtimestamp(clock.seconds() - ANSWERS_KEPT, UTC))
+        before = clock.at(clock.seconds() - ANSWERS_KEPT)
         total = 0
         while removed := await self.write(lambda: upkeep.expire(before)):
             total += removed

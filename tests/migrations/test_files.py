@@ -354,3 +354,16 @@ def test_a_rollback_brings_back_what_stood_and_not_what_a_file_said(world: World
     world.migrator.apply(schema("title: {type: string, nullable: true}"))
     world.migrator.rollback()
     assert world.migrator.drift(BOTH).found == ()
+
+
+@pytest.mark.parametrize(
+    "definition",
+    ["{type: string, references: posts.id, nullable: true}", "{type: relation, relation: {collection: posts}, nullable: true}"],
+)
+def test_a_field_that_refers_to_its_own_collection_can_be_written_and_applied(world: World, definition: str) -> None:
+    world.migrator.apply(schema(""))
+    wanted = schema(f"parent: {definition}")
+    world.migrator.create(wanted, "tree")
+    assert world.migrator.apply(wanted).files
+    assert world.migrator.check(wanted).ok
+    world.migrator.rollback()

@@ -41,7 +41,7 @@ def field(node: Node, path: str, owner: str, name: str, state: Schema, faults: F
         return None
     fields = {name: node.value}
     if not node.value.get("primary"):
-        fields = {_STAND_IN if name != _STAND_IN else f"{_STAND_IN}_": _KEY, **fields}
+        fields = _beside(node.value, owner, name, state) | fields
     made = _load({owner: {"fields": fields}}, state, node, path, (owner, "fields", name), faults)
     return _unresolved(made.collections[owner]).fields[name] if made else None
 
@@ -83,6 +83,16 @@ def _moved(fault: SourceFault, node: Node, path: str, inside: tuple[str, ...]) -
     at_key = at.key_line and fault.message.startswith(_AT_KEY)
     line, column = (at.key_line, at.key_column) if at_key else (at.line, at.column)
     return SourceFault(fault.file, line, column, ".".join([path, *rest]), fault.message, fault.hint)
+
+
+def _beside(item: Mapping[str, Any], owner: str, name: str, state: Schema) -> dict[str, Any]:
+    """What must stand beside a field for it to make a collection: a key, namely what it refers to if that is in its own."""
+    target = _target(item, state)
+    if target is None or target[0] != owner or target[1] == name:
+        return {_STAND_IN if name != _STAND_IN else f"{_STAND_IN}_": _KEY}
+    found: dict[str, Any] = {target[1]: {"type": _type(item, owner, target[1], state), "primary": True}}
+    shown = _display_name(item)
+    return found | ({shown: {"type": "string"}} if shown and shown not in (target[1], name) else {})
 
 
 def _item(node: Node, part: str) -> Node | None:

@@ -263,3 +263,31 @@ def test_drift_is_told_while_schema_yaml_is_ahead_and_knows_other_collections(wo
     asked.clear()
     assert migrator.drift(other).found == ()
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rows", "rest"),
+    [
+        ("n: {type: string}", "n: {type: int}", [f"x{number}" for number in range(23)], 3),
+        ("n: {type: string}", "n: {type: string, unique: true}", [f"x{number % 22}" for number in range(66)], 6),
+        ("n: {type: string}", "n: {type: string, references: posts.id}", [f"x{number}" for number in range(21)], 1),
+    ],
+)
+def test_what_is_not_listed_is_counted(world: World, before: str, after: str, rows: list[str], rest: int) -> None:
+    world.migrator.apply(schema(before))
+    values = ", ".join(f"('{number}', '{value}')" for number, value in enumerate(rows))
+    world.run(f"INSERT INTO posts VALUES {values}")
+    (change,) = world.migrator.plan(schema(after)).changes
+    document = change.document()
+    assert len(document["findings"]) == 21
+    assert document["findings"][-1] == f"posts.n: ... and {rest} more record{'' if rest == 1 else 's'}"
+    assert (document["total"], document["blocked"]) == (len(rows), True)
+    world.write("001_x.yaml", "version: 1\nname: x\noperations:\n" + modify(before, after))
+    with pytest.raises(MigrationError) as caught:
+        world.migrator.apply(schema(after))
+    assert caught.value.reasons[-1] == document["findings"][-1]
+
+
+def modify(before: str, after: str) -> str:
+    old, new = (text.partition(": ")[2] for text in (before, after))
+    return f"  - {{type: modify_field, collection: posts, field: n, from: {old}, to: {new}}}\n"

@@ -32,7 +32,10 @@ Kind = Literal["blocks", "loses", "breaks"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Rows that matter to a change. count: how many; keys: the first of them; value: what stands there, shortened."""
+    """Rows that matter to a change. count: how many; keys: the first of them; value: what stands there, shortened.
+
+    rest: these are the rows with further values, which are not listed one by one.
+    """
 
     kind: Kind
     field: str
@@ -40,8 +43,11 @@ class Finding:
     reason: str
     count: int
     keys: tuple[str, ...]
+    rest: bool = False
 
     def __str__(self) -> str:
+        if self.rest:
+            return f"{self.field}: ... and {self.count} more {'record' if self.count == 1 else 'records'}"
         value = "" if self.value is None else f" {self.value}"
         more = ", ..." if self.count > len(self.keys) else ""
         rows = "1 record" if self.count == 1 else f"{self.count} records"
@@ -92,6 +98,11 @@ class _Rows:
 
     def select(self, what: str, where: str = "1", tail: str = "", params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return fetch(self.connection, self._sql(what, where, tail), params)
+
+    def total(self, what: str, where: str, tail: str) -> int:
+        """The sum of `what`, a column called `n`, over the rows of a grouped selection."""
+        found = fetch(self.connection, f"SELECT coalesce(sum(n), 0) FROM ({self._sql(f'{what} AS n', where, tail)})")
+        return int(found[0][0])
 
     def each(self, what: str, where: str) -> Iterator[tuple[Any, ...]]:
         """One row after the other, for what may be a whole table."""
@@ -210,7 +221,7 @@ def _modified(rows: _Rows, step: ModifyField, names: Names, now: str) -> Iterato
         expression = f"alyx_check({rows.values})"
     becomes_unique = (new.unique or new.primary) and not (old.unique or old.primary)
     if becomes_unique or ((new.unique or new.primary) and not passage.is_plain):
-        yield from _duplicates(rows, [expression], lambda value: f"{label} {_show(new, value[0])}")
+        yield from _duplicates(rows, [expression], label, lambda value: f"{label} {_show(new, value[0])}")
     changed = new.reference and (not old.reference or diff.target(old) != diff.target(new))
     if changed and new.reference:
         target, column = names.table(new.reference.collection), names.column(new.reference.collection, new.reference.field)
@@ -240,17 +251,25 @@ def _scan(rows: _Rows, passage: Passage, label: str) -> list[Finding]:
     found: dict[tuple[Kind, str, str], tuple[int, list[str]]] = {}
     tighter = not passage.is_plain or bool(diff.tightened(passage.old, passage.new))
     judge = convert.door(passage.new) if tighter else None
-    room: Counter[Kind] = Counter()
+    listed: Counter[Kind] = Counter()
+    rest: Counter[Kind] = Counter()
     for key, stored in rows.each(f"{rows.keys}, {rows.values}", f"{rows.values} IS NOT NULL"):
         for kind, reason in _faults(passage, stored, judge):
             mark = (kind, _show(passage.old, stored), reason)
+            if mark not in found and listed[kind] == LISTED:
+                rest[kind] += 1
+                continue
             count, keys = found.get(mark, (0, []))
+            listed[kind] += mark not in found
             if len(keys) < SHOWN:
                 keys.append(str(key))
-            room[kind] += mark not in found
-            if mark in found or room[kind] <= LISTED:
-                found[mark] = (count + 1, keys)
-    return [Finding(kind, label, value, reason, count, tuple(keys)) for (kind, value, reason), (count, keys) in found.items()]
+            found[mark] = (count + 1, keys)
+    shown = [Finding(kind, label, value, reason, count, tuple(keys)) for (kind, value, reason), (count, keys) in found.items()]
+    return shown + [_rest(kind, label, count) for kind, count in rest.items()]
+
+
+def _rest(kind: Kind, label: str, count: int) -> Finding:
+    return Finding(kind, label, None, "", count, (), rest=True)
 
 
 def _faults(passage: Passage, stored: Any, judge: Callable[[Any], str | None] | None) -> Iterator[tuple[Kind, str]]:
@@ -284,26 +303,36 @@ def _unique_index(
     def show(values: tuple[Any, ...]) -> str:
         return f"{label} " + ", ".join(_show(item, value) for item, value in zip(fields, values, strict=True))
 
-    yield from _duplicates(rows, [f"t.{quoted(column)}" for column in columns], show)
+    yield from _duplicates(rows, [f"t.{quoted(column)}" for column in columns], label, show)
 
 
-def _duplicates(rows: _Rows, expressions: list[str], show: Any) -> Iterator[Finding]:
+def _duplicates(rows: _Rows, expressions: list[str], label: str, show: Any) -> Iterator[Finding]:
     listed, given = ", ".join(expressions), " AND ".join(f"{item} IS NOT NULL" for item in expressions)
-    tail = f"GROUP BY {listed} HAVING count(*) > 1 ORDER BY count(*) DESC LIMIT {LISTED}"
-    for count, *values in rows.select(f"count(*), {listed}", given, tail):
+    alike = f"GROUP BY {listed} HAVING count(*) > 1"
+    found = rows.select(f"count(*), {listed}", given, f"{alike} ORDER BY count(*) DESC LIMIT {LISTED}")
+    for count, *values in found:
         equal = " AND ".join(f"{item} IS ?" for item in expressions)
         keys = rows.select(rows.keys, equal, f"ORDER BY 1 LIMIT {SHOWN}", tuple(values))
         yield Finding("blocks", show(tuple(values)), None, "stands more than once", count, tuple(str(key) for (key,) in keys))
+    yield from _unlisted(label, [count for count, *_ in found], lambda: rows.total("count(*)", given, alike))
 
 
 def _dangling(rows: _Rows, expression: str, target: str | None, column: str, new: Field, label: str) -> Iterator[Finding]:
     missing = f"{expression} IS NOT NULL"
     if target is not None and rows.connection.table_exists("main", target):
         missing += f" AND NOT EXISTS (SELECT 1 FROM {quoted(target)} r WHERE r.{quoted(column)} = {expression})"
-    for value, count in rows.select(f"{expression}, count(*)", missing, f"GROUP BY 1 LIMIT {LISTED}"):
+    found = rows.select(f"{expression}, count(*)", missing, f"GROUP BY 1 LIMIT {LISTED}")
+    for value, count in found:
         keys = _shown_keys(rows, f"{expression} IS ?", (value,))
         collection = new.reference.collection if new.reference else ""
         yield Finding("blocks", label, _show(new, value), f"no record of {collection} has it", count, keys)
+    yield from _unlisted(label, [count for _, count in found], lambda: rows.total("count(*)", missing, ""))
+
+
+def _unlisted(label: str, listed: list[int], total: Callable[[], int]) -> Iterator[Finding]:
+    """The rows beyond those of the listed values, if there may be any."""
+    if len(listed) == LISTED and (more := total() - sum(listed)):
+        yield _rest("blocks", label, more)
 
 
 def _stands(connection: apsw.Connection, table: str | None, column: str, value: Any) -> bool:

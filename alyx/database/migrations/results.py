@@ -24,6 +24,11 @@ class Judged:
         return any(finding.kind == "blocks" for finding in self.findings)
 
     @property
+    def total(self) -> int:
+        """How many records the findings are about; one with two faults counts twice."""
+        return sum(finding.count for finding in self.findings)
+
+    @property
     def title(self) -> str:
         """What it is, in a few words."""
         return self.change.title
@@ -47,6 +52,7 @@ class Judged:
             "reason": self.reason,
             "blocked": self.blocked,
             "findings": [str(finding) for finding in self.findings],
+            "total": self.total,
             "operation": self.change.operation,
         }
 

@@ -8,6 +8,7 @@ acknowledged writes (hard-parts §5.4): nothing in Alyx may touch the file, its 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -133,10 +134,32 @@ def _check_place(name: str, readonly: bool) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise CannotOpen(f"the folder {folder} is not writable")
     if not path.exists():
-        # Only its owner may read the records. No connection of this process can have a file open that is not there.
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        _make(path)
     if not os.access(path, os.W_OK):
         raise CannotOpen(f"{name} is not writable")
+
+
+def _make(path: Path) -> None:
+    """Make the file so that only its owner may read the records. Exclusively: to open and close a file that a connection of this
+    process holds would drop that connection's locks (hard-parts §5.4)."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _journal(connection: apsw.Connection, patience: Patience) -> str:
+    """Switch to a write-ahead log and give the mode.
+
+    Several that do so for a new file at once find each other busy without a call of the busy handler, so this tries again for as
+    long as the handler would.
+    """
+    end = time.monotonic() + patience.limit
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0])
+        except apsw.BusyError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.005)
 
 
 def _prepare(connection: apsw.Connection, name: str, readonly: bool, synchronous: Synchronous, patience: Patience) -> None:
@@ -151,7 +174,7 @@ def _prepare(connection: apsw.Connection, name: str, readonly: bool, synchronous
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     else:
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
+        mode = _journal(connection, patience)
         if mode != "wal" and name != MEMORY:
             raise CannotOpen(f"{name} lies on a file system that cannot hold a write-ahead log (journal mode is {mode})")
     connection.execute(f"PRAGMA synchronous = {synchronous}")

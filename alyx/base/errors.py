@@ -50,6 +50,7 @@ class SourceFault:
     """One fault in a file that the user wrote (schema.yaml, alyx.yaml, a migration, a rule).
 
     path: dotted path inside the file, such as `collections.posts.rules.read`; line and column count from 1 (0 = unknown).
+    at_key: whether they are those of the key at the path rather than of its value.
     """
 
     file: str
@@ -58,6 +59,7 @@ class SourceFault:
     path: str
     message: str
     hint: str | None = None
+    at_key: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         place = self.file + (f":{self.line}" if self.line else "")

@@ -94,7 +94,7 @@ class Faults:
         if node is not None:
             key = at_key and node.key_line
             line, column = (node.key_line, node.key_column) if key else (node.line, node.column)
-        self.found.append(SourceFault(self.file, line, column, path, message, hint))
+        self.found.append(SourceFault(self.file, line, column, path, message, hint, at_key))
 
     def unknown_keys(self, node: Node, path: str, known: Iterable[str]) -> None:
         """Note every key of a map that is not known, with the nearest one that is."""

@@ -18,8 +18,6 @@ from alyx.schema.yaml import Faults, Node
 
 _KEY = {"type": "uuid", "primary": True}
 _STAND_IN = "stand_in"
-_AT_KEY = ("unknown key", "makes no sense")
-"""How faults begin that are about a key rather than what stands under it."""
 
 
 def collection(node: Node, path: str, name: str, state: Schema, faults: Faults) -> Collection | None:
@@ -80,7 +78,7 @@ def _moved(fault: SourceFault, node: Node, path: str, inside: tuple[str, ...]) -
         if below is None:
             break
         at = below
-    at_key = at.key_line and fault.message.startswith(_AT_KEY)
+    at_key = fault.at_key and at.key_line
     line, column = (at.key_line, at.key_column) if at_key else (at.line, at.column)
     return SourceFault(fault.file, line, column, ".".join([path, *rest]), fault.message, fault.hint)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from alyx.schema import convert, model, operations
 from alyx.schema.model import Collection, Field, Index, Schema, Type
@@ -103,9 +103,7 @@ def judge(step: Operation) -> Change:
         case DropField(collection=name, field=gone_field):
             return Change(step, "destructive", "its values go with it", f"drop field {name}.{gone_field.name}")
         case ModifyField(collection=name, old=before, new=after):
-            level, reason, by_data = _judge_modified(before, after)
-            title = f"change field {name}.{after.name}: {_summary(before, after)}"
-            return Change(step, level, reason, title, by_data, level == "needs_care" and reason.startswith(_LIMIT_REASON))
+            return _judge_modified(step, f"change field {name}.{after.name}: {_summary(before, after)}")
         case AddIndex(index=index, collection=name) if index.unique:
             title = f"add unique index {index.name} on {name}({', '.join(index.fields)})"
             return Change(step, "needs_care", "rows that are alike in it would stand in the way", title, True)
@@ -252,42 +250,57 @@ def _judge_added(step: AddField, title: str, added: Field) -> Change:
     return Change(step, "safe", f"existing records get {what}", title)
 
 
-def _judge_modified(old: Field, new: Field) -> tuple[Level, str, bool]:
+class _Aspect(NamedTuple):
+    """One thing that the change of a field brings. by_data: looking at the rows may lower the level; limit: a tighter limit."""
+
+    level: Level
+    reason: str
+    by_data: bool = True
+    limit: bool = False
+
+
+def _judge_modified(step: ModifyField, title: str) -> Change:
     """The gravest of what the change of a field brings, with the reasons of that level joined."""
-    found = list(_aspects(old, new))
+    found = list(_aspects(step.old, step.new))
     if not found:
-        return "safe", "no stored value changes", False
-    worst = max((level for level, _, _ in found), key=LEVELS.index)
-    grave = [item for item in found if item[0] == worst]
-    return worst, "; ".join(reason for _, reason, _ in grave), all(by_data for _, _, by_data in grave)
+        return Change(step, "safe", "no stored value changes", title)
+    worst = max((item.level for item in found), key=LEVELS.index)
+    grave = [item for item in found if item.level == worst]
+    reason = "; ".join(item.reason for item in grave)
+    return Change(step, worst, reason, title, all(item.by_data for item in grave), all(item.limit for item in grave))
 
 
-def _aspects(old: Field, new: Field) -> Iterator[tuple[Level, str, bool]]:
+def _aspects(old: Field, new: Field) -> Iterator[_Aspect]:
     kind = convert.fate(old, new)
     if kind == "dropped":
-        yield "destructive", f"{_a(old)} has no counterpart as {_a(new)}: its values go", True
+        yield _Aspect("destructive", f"{_a(old)} has no counterpart as {_a(new)}: its values go")
     elif kind == "lossy":
-        yield "destructive", _LOSS.get((old.value_type, new.value_type), _loss(old, new)), True
+        yield _Aspect("destructive", _LOSS.get((old.value_type, new.value_type), _loss(old, new)))
     elif kind == "checked":
-        same_type = old.value_type is new.value_type
-        unfit = "numbers with too many digits" if same_type else f"values that are not {_a(new)}"
-        yield "needs_care", f"{unfit} stand in the way", True
+        yield _Aspect("needs_care", f"{_unfit(old, new)} would stand in the way")
     elif kind == "widening":
-        yield "safe", f"every value of {_a(old)} can be kept as {_a(new)}", True
+        yield _Aspect("safe", f"every value of {_a(old)} can be kept as {_a(new)}")
     if old.primary != new.primary:
-        yield "needs_care", "the key of every record changes" if new.primary else "it is no longer the key", True
+        yield _Aspect("needs_care", "the key of every record changes" if new.primary else "it is no longer the key")
     if old.nullable and not new.nullable:
-        filled = "existing nulls get the default" if not new.required else "existing nulls stand in the way"
-        yield "needs_care", filled, True
+        yield _Aspect(
+            "needs_care", "existing nulls get the default" if not new.required else "existing nulls would stand in the way"
+        )
     if new.unique and not old.unique and not old.primary:
-        yield "needs_care", "equal values stand in the way", True
+        yield _Aspect("needs_care", "equal values would stand in the way")
     if new.reference and (not old.reference or target(old) != target(new)):
-        yield "needs_care", f"values that no record of {new.reference.collection} has stand in the way", True
+        yield _Aspect("needs_care", f"values that no record of {new.reference.collection} has would stand in the way")
     if limits := tightened(old, new):
-        yield "needs_care", f"{_LIMIT_REASON} {' and '.join(limits)}; they stay until they are written again", True
+        reason = f"stored values may break the new {' and '.join(limits)}; they stay until they are written again"
+        yield _Aspect("needs_care", reason, limit=True)
 
 
-_LIMIT_REASON = "stored values may break the new"
+def _unfit(old: Field, new: Field) -> str:
+    if old.value_type is new.value_type:
+        return "numbers with too many digits"
+    if new.type is Type.SELECT and not new.is_list:
+        return "values that are not among those of the select"
+    return f"values that are not {_a(new)}"
 
 
 def target(item: Field) -> tuple[str, str] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from alyx.database.migrations import MigrationError
+
 from .conftest import World, schema
 
 SCHEMA = schema("""
@@ -67,3 +69,15 @@ def test_apply_puts_missing_triggers_back(settled: World) -> None:
     settled.run("DROP TRIGGER _alyx_log_posts_insert")
     assert not settled.migrator.apply(SCHEMA).changed
     assert settled.migrator.drift(SCHEMA).found == ()
+
+
+@pytest.mark.parametrize(
+    "fields", ["title: {type: string, nullable: true}", "title: {type: string, nullable: true}\nn: {type: int, default: 1}"]
+)
+def test_a_table_that_somebody_dropped_is_named_when_apply_stumbles_over_it(world: World, fields: str) -> None:
+    world.migrator.apply(schema("title: {type: string, nullable: true}"))
+    world.run("DROP TABLE posts")
+    with pytest.raises(MigrationError) as caught:
+        world.migrator.apply(schema(fields))
+    assert caught.value.reasons == ["posts: the table is missing"]
+    assert "alyx migrate drift" in (caught.value.hint or "")

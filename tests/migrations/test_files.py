@@ -367,3 +367,26 @@ def test_a_field_that_refers_to_its_own_collection_can_be_written_and_applied(wo
     assert world.migrator.apply(wanted).files
     assert world.migrator.check(wanted).ok
     world.migrator.rollback()
+
+
+def test_the_name_of_the_file_counts_and_another_in_it_is_told(world: World) -> None:
+    only = schema("title: {type: string, nullable: true}")
+    world.write("001_start.yaml", FIRST)
+    said = "001_start.yaml says `name: first`; the file's name counts"
+    assert world.migrator.plan(only).notes == (said,)
+    assert world.migrator.apply(only).remarks == (said,)
+    assert world.migrator.status().applied[0].name == "start"
+    assert world.migrator.check(only).ok
+
+
+def test_another_file_with_a_number_that_was_applied_is_named_with_the_one_that_had_it(world: World) -> None:
+    only = schema("title: {type: string, nullable: true}")
+    world.write("001_first.yaml", FIRST)
+    world.migrator.apply(only)
+    (world.folder / "001_first.yaml").unlink()
+    world.write("001_second.yaml", SECOND.replace("version: 2", "version: 1"))
+    said = "001_second.yaml has the number of 001_first.yaml, which was applied"
+    assert world.migrator.status().problems == (said,)
+    with pytest.raises(MigrationError) as caught:
+        world.migrator.apply(BOTH)
+    assert caught.value.reasons == [said]

@@ -30,14 +30,24 @@ def drift(connection: apsw.Connection, schema: Schema, observed: Callable[[str],
     observed: what rules read, which the triggers depend on; None: only whether the triggers are there.
     """
     live, wanted = structure.read(connection), expected(schema)
-    found: list[str] = []
-    for name, table in wanted.items():
-        found += [f"{name}: the table is missing"] if name not in live else _table(name, table, live[name])
+    found = _tables(live, wanted)
     if schema.collections:
         found += _triggers(connection, schema, observed)
     unknown = [f"{name}: a table that Alyx did not make" for name in live if name not in wanted]
     remarks = [remark for name, table in wanted.items() if name in live for remark in _foreign_indexes(name, table, live[name])]
     return Drift(tuple(found), tuple(unknown + remarks))
+
+
+def structural(connection: apsw.Connection, schema: Schema) -> list[str]:
+    """Where the tables alone are not what the schema says; triggers are not looked at."""
+    return _tables(structure.read(connection), expected(schema))
+
+
+def _tables(live: Mapping[str, Table], wanted: Mapping[str, Table]) -> list[str]:
+    found: list[str] = []
+    for name, table in wanted.items():
+        found += [f"{name}: the table is missing"] if name not in live else _table(name, table, live[name])
+    return found
 
 
 def expected(schema: Schema) -> dict[str, Table]:

@@ -54,11 +54,13 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True)
 class File:
-    """A migration file whose outline was read. checksum: of its text, line ends aside."""
+    """A migration file whose outline was read. name: by the file's own; title: the `name:` in it, which should be the same.
+    checksum: of its text, line ends aside."""
 
     path: Path
     version: int
     name: str
+    title: str
     description: str | None
     checksum: str
     nodes: tuple[Node, ...]
@@ -120,7 +122,7 @@ def read(path: Path) -> File:
     description = _text(root, "description", "", faults)
     nodes = tuple(_outlines(root, faults))
     faults.raise_any()
-    return File(path, version, title, description, checksum(source), nodes)
+    return File(path, version, name[2] if name else title, title, description, checksum(source), nodes)
 
 
 def checksum(source: str) -> str:

@@ -30,16 +30,20 @@ def waiting(steps: list[Step], found: list[File]) -> list[File]:
 
 def pending(steps: list[Step], found: list[File]) -> list[File]:
     """The files that wait. Raises MigrationError if one that was applied reads otherwise now."""
-    known = {file.version: file for file in found}
-    changed = [
-        f"{known[step.version].path.name} was changed after it was applied"
-        for step in steps
-        if step.version in known and step.checksum != known[step.version].checksum
-    ]
+    changed = [text for step in steps for file in found if file.version == step.version and (text := _changed(step, file))]
     if changed:
-        hint = "put the file back as it was, and write a new one for what is to change"
+        hint = "put the file back as it was, and give a new number to what is to change"
         raise MigrationError("applied migration files were changed", reasons=changed, hint=hint)
     return waiting(steps, found)
+
+
+def _changed(step: Step, file: File) -> str | None:
+    """What is wrong with the file of a step that was applied."""
+    if step.checksum == file.checksum:
+        return None
+    if step.name != file.name:
+        return f"{file.path.name} has the number of {files.file_name(file.version, step.name)}, which was applied"
+    return f"{file.path.name} was changed after it was applied"
 
 
 def problems(steps: list[Step], found: list[File]) -> Iterator[str]:
@@ -49,11 +53,18 @@ def problems(steps: list[Step], found: list[File]) -> Iterator[str]:
     for version, step in applied.items():
         if version not in known:
             yield f"{files.file_name(version, step.name)} was applied, but the file is missing"
-        elif step.checksum != known[version].checksum:
-            yield f"{known[version].path.name} was changed after it was applied"
+        elif text := _changed(step, known[version]):
+            yield text
     for file in waiting(steps, found):
         if applied and file.version < max(applied):
             yield f"{file.path.name} is out of order: {max(applied):03d} was applied before it"
+
+
+def notes(found: list[File]) -> Iterator[str]:
+    """What is worth knowing about files that wait, a sentence each."""
+    for file in found:
+        if file.title != file.name:
+            yield f"{file.path.name} says `name: {file.title}`; the file's name counts"
 
 
 def adopt(database: apsw.Connection, steps: list[Step], found: list[File]) -> list[str]:

@@ -91,10 +91,11 @@ class Migrator:
                     judging.note_unknown(names, operation)
                     state = folder.evolve(file, state, operation)
             judged = tuple(judging.judge(database, state, schema, names))
-            remarks = list(folder.problems(steps, found))
+            notes = list(folder.notes(pending))
             if pending and judged and not certain:
-                remarks.append("pending files run SQL: what the rows hold is judged again when it is applied")
-            return Plan(tuple(_file_state(file) for file in pending), judged, tuple(remarks))
+                notes.append("pending files run SQL: what the rows hold is judged again when it is applied")
+            problems = tuple(folder.problems(steps, found))
+            return Plan(tuple(_file_state(file) for file in pending), judged, problems, tuple(notes))
 
     def apply(self, schema: Schema, *, yes: bool = False, accept_data_loss: bool = False) -> Applied:
         """Run the pending files, then the difference between the database and `schema`, as one planned migration.
@@ -115,7 +116,7 @@ class Migrator:
                 pending = folder.pending(steps, found)
                 if not pending:
                     return self._apply_difference(database, steps, schema, done, remarks, yes, accept_data_loss)
-                remarks += self._run_file(database, steps, pending[0], schema)
+                remarks += [*folder.notes(pending[:1]), *self._run_file(database, steps, pending[0], schema)]
                 done.append(pending[0])
 
     def status(self) -> Status:
@@ -157,7 +158,7 @@ class Migrator:
     def check(self, schema: Schema) -> Check:
         """Whether files, schema.yaml and database agree."""
         plan = self.plan(schema)
-        problems = [remark for remark in plan.remarks if not remark.startswith("pending files run SQL")]
+        problems = list(plan.problems)
         problems += [f"{file.path.name} is not applied" for file in plan.pending]
         problems += [f"schema.yaml differs: {item.title}" for item in plan.changes]
         if not plan.pending:
@@ -200,7 +201,12 @@ class Migrator:
             internal.upgrade(database)
             yield database
         except apsw.Error as error:
-            raise MigrationError(f"the database refuses it: {error}") from error
+            refused = MigrationError(f"the database refuses it: {error}")
+            raise _with_drift(database, refused) from error
+        except MigrationError as error:
+            if not _refused_by_database(error):
+                raise
+            raise _with_drift(database, error) from error
         finally:
             database.close(True)
 
@@ -346,6 +352,23 @@ class Migrator:
             return trash.step_of(table) in fresh if since is None else since >= oldest
 
         trash.drop(database, [found for found in trash.tables(database) if not stays(found)])
+
+
+def _refused_by_database(error: BaseException | None) -> bool:
+    """Whether an error began as one of SQLite's."""
+    while error is not None and not isinstance(error, apsw.Error):
+        error = error.__cause__
+    return error is not None
+
+
+def _with_drift(database: apsw.Connection, error: MigrationError) -> MigrationError:
+    """An error with the drift that may be why the database refuses, unless it says already what to do."""
+    try:
+        found = [] if error.hint else live.structural(database, history.state(history.read(database)))
+    except apsw.Error:
+        found = []
+    hint = "somebody changed the tables by hand: `alyx migrate drift` shows where; undo that first" if found else error.hint
+    return MigrationError(error.message, reasons=[*error.reasons, *found], hint=hint)
 
 
 def _are(count: int) -> str:

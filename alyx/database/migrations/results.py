@@ -81,11 +81,20 @@ class StepState:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `apply` would do. pending: files that wait; changes: the difference that stays after them; remarks: worth knowing."""
+    """What `apply` would do. pending: files that wait; changes: the difference that stays after them.
+
+    problems: what is wrong between files and history; notes: worth knowing, and nothing wrong.
+    """
 
     pending: tuple[FileState, ...]
     changes: tuple[Judged, ...]
-    remarks: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Problems and notes."""
+        return self.problems + self.notes
 
     @property
     def empty(self) -> bool:

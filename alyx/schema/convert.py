@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from alyx.base import json
-from alyx.schema import model, readers, richtext
+from alyx.schema import readers, richtext
 from alyx.schema.model import Field, Type
 
 Fate = Literal["same", "widening", "checked", "lossy", "dropped"]
@@ -27,7 +27,6 @@ lossy: a value may lose something. dropped: nothing can be carried over.
 """
 
 _TEXTS = frozenset({Type.STRING, Type.TEXT, Type.RICHTEXT, Type.EMAIL, Type.URL, Type.FILE})
-_WORDS = frozenset({Type.ID, Type.UUID, Type.DATE, Type.TIMESTAMP, Type.DECIMAL, Type.INT, Type.FLOAT, Type.BOOL})
 _EXACT = Context(prec=400)
 _DECIMAL = re.compile(r"[-+]?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _INT = re.compile(r"[-+]?[0-9]{1,30}")
@@ -72,27 +71,9 @@ def converter(old: Field, new: Field) -> Callable[[Any], Any]:
     return lambda value: target(old, new, value)
 
 
-def loses(old: Field, new: Field, value: Any) -> bool:
-    """Whether a convertible value cannot be had back by converting the other way."""
-    try:
-        back = convert(new, old, convert(old, new, value))
-    except Unconvertible:
-        return True
-    return not same(back, value)
-
-
 def same(one: Any, other: Any) -> bool:
     """Equality that tells 1, 1.0 and true apart."""
     return type(one) is type(other) and bool(one == other)
-
-
-def fill(field: Field, now: str, make: Callable[[Field], Any]) -> Any:
-    """What a record gets that has no value: the literal default, `now`, a new id by `make`; None if the field has no default."""
-    if field.default is model.MISSING:
-        return now_value(field, now) if field.on_update_now and not field.nullable else None
-    if field.default is model.NOW:
-        return now_value(field, now)
-    return make(field) if field.default is model.AUTO else field.default
 
 
 def door(field: Field) -> Callable[[Any], str | None]:
@@ -109,16 +90,6 @@ def door(field: Field) -> Callable[[Any], str | None]:
         return None
 
     return judge
-
-
-def is_made(field: Field) -> bool:
-    """Whether each record gets a value of its own (`default: auto`)."""
-    return field.default is model.AUTO
-
-
-def now_value(field: Field, now: str) -> str:
-    """A moment in the API's form as a value of a timestamp or date field."""
-    return now[:10] if field.value_type is Type.DATE else now
 
 
 def _fate_within(old: Field, new: Field) -> Fate:

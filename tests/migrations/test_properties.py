@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alyx.base import clock
 from alyx.database.migrations import Plan
-from alyx.schema import convert
+from alyx.schema import convert, defaults
 from alyx.schema.diff import diff
 from alyx.schema.model import Field, Schema
 
@@ -131,10 +131,10 @@ def modelled_value(old: Schema, collection: str, item: Field, row: dict[str, Any
     fields = old.collections[collection].fields
     was = item.name if item.name in fields else item.renamed_from or ""
     if was not in fields:
-        return convert.fill(item, NOW, lambda _field: None)
+        return defaults.maker(item, str, str)(NOW)
     value = convert.convert(fields[was], item, row[was])
     if value is None and not item.nullable:
-        return convert.fill(item, NOW, lambda _field: None)
+        return defaults.maker(item, str, str)(NOW)
     return value
 
 

@@ -17,7 +17,7 @@ from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.rows import register
 from alyx.database.migrations.rows import rows as fetch
 from alyx.database.migrations.values import Passage, loaded
-from alyx.schema import convert, diff
+from alyx.schema import convert, defaults, diff
 from alyx.schema.model import Collection, Field, Schema
 from alyx.schema.operations import AddCollection, AddField, AddIndex, ModifyField, Operation
 
@@ -192,7 +192,7 @@ def _added(rows: _Rows, step: AddField, names: Names, now: str) -> Iterator[Find
     if not count:
         return
     keys = _shown_keys(rows, "1")
-    made_each = added.primary and convert.is_made(added)
+    made_each = added.primary and defaults.is_made(added)
     if value is None and not made_each and (added.primary or not added.nullable):
         yield Finding("blocks", label, None, "records stand there that have no value for it", count, keys)
     elif value is not None and count > 1 and (added.unique or added.primary) and not made_each:

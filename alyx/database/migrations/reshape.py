@@ -18,7 +18,7 @@ from alyx.database.migrations.parts import Part
 from alyx.database.migrations.rebuild import rebuild
 from alyx.database.migrations.rows import register, rows
 from alyx.database.migrations.values import Passage
-from alyx.schema import convert, model
+from alyx.schema import defaults, model
 from alyx.schema.model import Collection, Field, Type
 from alyx.schema.operations import AddField, DropField, ModifyField
 
@@ -120,7 +120,7 @@ class Reshaping:
     def _filling(self, item: Field) -> str:
         """SQL for the value that existing rows get in a new field."""
         passage = Passage(item, item, self._now)
-        if convert.is_made(item):
+        if defaults.is_made(item):
             return f"{self._function(lambda _row: passage.filled())}(t.rowid)" if item.value_type is not Type.INT else "NULL"
         value = passage.filled()
         return "NULL" if value is None else tables.sql_literal(value)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from alyx.base import clock, ids, json
+from alyx.base import ids, json
 from alyx.database import tables
-from alyx.schema import convert
+from alyx.schema import convert, defaults
 from alyx.schema.model import Field, Type
 
 
@@ -60,7 +60,7 @@ class Passage:
 
     def filled(self) -> Any:
         """What a record without a value gets, in stored form."""
-        return tables.stored(self.new, convert.fill(self.new, self.now, make_key))
+        return tables.stored(self.new, self._fresh(self.now))
 
     def loses(self, stored: Any) -> bool:
         """Whether the way back would not give the same; a filled null is told apart."""
@@ -80,6 +80,10 @@ class Passage:
         return convert.fate(self.old, self.new) == "same" and self.old.is_list == self.new.is_list
 
     @cached_property
+    def _fresh(self) -> Callable[[str], Any]:
+        return defaults.maker(self.new, ids.uuid7, ids.random_id)
+
+    @cached_property
     def _forward(self) -> Callable[[Any], Any]:
         return convert.converter(self.old, self.new)
 
@@ -90,15 +94,3 @@ class Passage:
 
 def _takes_null(field: Field) -> bool:
     return field.nullable and not field.primary
-
-
-def make_key(field: Field) -> Any:
-    """A new key, as `default: auto` makes it; None for those that the database numbers itself."""
-    if field.value_type is Type.UUID:
-        return ids.uuid7()
-    return ids.random_id() if field.value_type is Type.ID else None
-
-
-def moment() -> str:
-    """Now, in the API's form."""
-    return clock.now()

@@ -37,9 +37,6 @@ class Scope:
     loose: bool = False
 
 
-STANDALONE = Scope(loose=True)
-
-
 def check(node: Node, scope: Scope) -> Expr:
     """The typed tree of a syntax tree. Raises CheckError."""
     return _Checker(scope).expr(node)

@@ -17,6 +17,7 @@ from typing import Any
 import re2
 
 from alyx.base import calendar
+from alyx.base.json import INT_MIN
 from alyx.rules import moments
 from alyx.rules.moments import SECOND
 from alyx.rules.syntax import UInt
@@ -56,7 +57,7 @@ def _divide(left: int, right: int) -> int:
 def _remainder(left: int, right: int) -> int:
     if right == 0:
         raise Fault("modulus by zero")
-    if right == -1 and left == -(2**63):
+    if right == -1 and left == INT_MIN:
         raise Fault("integer overflow")
     rest = abs(left) % abs(right)
     return -rest if left < 0 else rest

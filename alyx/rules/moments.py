@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from alyx.base.json import INT_MAX
 from alyx.rules.values import Beyond, Duration, Fault, Timestamp
 
 SECOND = 1_000_000
@@ -92,7 +93,7 @@ def span_text(value: int) -> str:
 def difference(left: str, right: str) -> Duration:
     """left - right; a Fault beyond 292 years, where CEL's nanoseconds leave 64 bit."""
     value = micros(left) - micros(right)
-    if abs(value) > (2**63 - 1) // 1000:
+    if abs(value) > INT_MAX // 1000:
         raise Fault("duration out of range")
     return Duration(value)
 

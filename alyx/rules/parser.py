@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from alyx.base.json import INT_MAX, INT_MIN
 from alyx.rules import syntax
 from alyx.rules.lexer import KEYWORDS, RESERVED, Token, tokens
 from alyx.rules.syntax import Call, CelSyntaxError, ListLiteral, Literal, Macro, MapLiteral, Message, Name, Node, Select, UInt
+from alyx.rules.values import UINT_MAX
 
 
 class Limits(NamedTuple):
@@ -219,11 +221,11 @@ class _Parser:
         value = token.value
         assert isinstance(value, int | float)
         if isinstance(value, UInt):
-            if negative or value > 2**64 - 1:
+            if negative or value > UINT_MAX:
                 raise self.fail("an unsigned integer is beyond 64 bit", start)
         else:
             value = -value if negative else value
-            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            if isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
                 raise self.fail("an integer is beyond 64 bit", start)
         return self.made(Literal(start, token.end, value, ("-" if negative else "") + token.text))
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from alyx.base.json import INT_MAX, INT_MIN
 from alyx.database import tables
 from alyx.rules import sql_json, tree
 from alyx.rules.given import Given, Outcome
@@ -272,7 +273,7 @@ class Lowering:
             left, right, sign = right, left, _FLIPPED.get(sign, sign)
         factor = 10 ** (right.type.scale - left.type.scale)
         a = self._scaled(left)
-        if isinstance(left, tree.Const) and abs(left.value * factor) < 2**63:
+        if isinstance(left, tree.Const) and abs(left.value * factor) <= INT_MAX:
             return _compare(literal(left.value * factor), sign, self._scaled(right))
         if factor == 1:
             return _compare(a, sign, self._scaled(right))
@@ -287,7 +288,7 @@ class Lowering:
 
     def _scaled(self, e: Expr) -> Sql:
         if isinstance(e, tree.Const):
-            if abs(e.value) >= 2**63:
+            if abs(e.value) > INT_MAX:
                 raise Unsupported("a decimal literal is beyond 64 bit", e.start)
             return literal(e.value)
         sql = self._plain(e).sql
@@ -342,7 +343,7 @@ class Lowering:
             return self._bound(given)
         match e:
             case tree.Const():
-                if isinstance(e.value, int) and not -(2**63) <= e.value < 2**63:
+                if isinstance(e.value, int) and not INT_MIN <= e.value <= INT_MAX:
                     raise Unsupported("a number beyond 64 bit cannot be used here", e.start)
                 if isinstance(e.value, str) and "\0" in e.value:  # SQLite's length() would end there; no record holds one
                     raise Unsupported("a text with NUL cannot be used here", e.start)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
+from alyx.base.json import INT_MAX, INT_MIN
 from alyx.rules import functions, moments
 from alyx.rules.moments import SECOND
 
@@ -123,7 +124,7 @@ class SqliteForms:
 
     def remainder(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
         """`a % b`: the sign of a, as in CEL."""
-        overflow = both(a.sql == literal(-(2**63)), b.sql == literal(-1))
+        overflow = both(a.sql == literal(INT_MIN), b.sql == literal(-1))
         return _op(a.sql, "%", b.sql), (b.sql != literal(0), sa.not_(overflow))
 
     def negate(self, a: Operand) -> tuple[Sql, tuple[Sql, ...]]:
@@ -270,7 +271,7 @@ class SqliteForms:
     def difference(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:
         """`timestamp - timestamp`."""
         sql = _op(self.moment(a), "-", self.moment(b))
-        longest = (2**63 - 1) // 1000
+        longest = INT_MAX // 1000
         return sql, (sql.between(literal(-longest), literal(longest)),)
 
     def add_spans(self, a: Operand, b: Operand) -> tuple[Sql, tuple[Sql, ...]]:

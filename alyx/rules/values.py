@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from alyx.base.json import INT_MAX, INT_MIN
 from alyx.rules.syntax import UInt
 
-INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
+UINT_MAX = 2**64 - 1
 
 
 class Fault(Exception):

@@ -48,7 +48,7 @@ def judged(case: dict[str, Any]) -> str:
     """right, refused or wrong."""
     fails = "error" in case["expect"]
     try:
-        typed = check.check(parser.parse(case["expr"]), check.STANDALONE)
+        typed = check.check(parser.parse(case["expr"]), check.Scope(loose=True))
     except (CelSyntaxError, CheckError):
         return "right" if fails else "refused"
     run = python.verdict(typed) if typed.type.kind == "bool" else python.value(typed)

@@ -14,8 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from alyx.base import json
 from alyx.schema import model
-from alyx.schema.indexes import index_name as index_name
-from alyx.schema.indexes import indexes as indexes
+from alyx.schema.indexes import indexes
 from alyx.schema.model import Collection, Field, Schema, Type
 
 _SQLITE_TYPES: dict[Type, type[TypeEngine[Any]]] = {
@@ -80,9 +79,9 @@ def _column(field: Field) -> sa.Column[Any]:
     name = sa.sql.quoted_name(field.name, quote=True)
     if stores_json(field):
         # Older SQLite, as other tools have it, says 0 and not NULL for json_valid(NULL).
-        checks.append(sa.CheckConstraint(f'"{field.name}" IS NULL OR json_valid("{field.name}")'))
+        checks.append(sa.CheckConstraint(f"{quoted(field.name)} IS NULL OR json_valid({quoted(field.name)})"))
     if field.value_type is Type.BOOL:
-        checks.append(sa.CheckConstraint(f'"{field.name}" IN (0, 1)'))
+        checks.append(sa.CheckConstraint(f"{quoted(field.name)} IN (0, 1)"))
     return sa.Column(
         name,
         column_type(field),
@@ -134,6 +133,11 @@ def stored(field: Field, value: Any) -> Any:
     if field.value_type is Type.FLOAT:
         return float(value)
     return value
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def sql_literal(value: str | int | float | bytes) -> str:

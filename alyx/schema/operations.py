@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from alyx.schema import snapshot
+from alyx.schema import dump, snapshot
 from alyx.schema.model import Collection, Field, Index, Schema
 
 EMPTY = Schema(1, MappingProxyType({}))
@@ -333,7 +333,7 @@ def write(operation: Operation) -> dict[str, Any]:
         case ModifyField(collection=name, old=from_field, new=to_field):
             document = {"collection": name, "from": snapshot.write_field(from_field), "to": snapshot.write_field(to_field)}
         case AddIndex(collection=name, index=index) | DropIndex(collection=name, index=index):
-            document = {"collection": name, "index": snapshot.write_index(index)}
+            document = {"collection": name, "index": dump.index(index)}
         case Sql(up=up, down=down):
             document = {"up": dict(up), "down": dict(down)}
     restore = getattr(operation, "restore", None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from alyx.schema import model
+from alyx.schema import dump, model
 from alyx.schema.model import Collection, Field, Index, Reference, Schema, Type
 
 FORMAT = 1
@@ -58,7 +58,7 @@ def write_collection(collection: Collection) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": collection.name,
         "fields": [write_field(item) for item in collection.fields.values()],
-        "indexes": [write_index(item) for item in collection.indexes],
+        "indexes": [dump.index(item) for item in collection.indexes],
     }
     if collection.mode != "table":
         document["mode"] = collection.mode
@@ -122,16 +122,6 @@ def read_field(document: dict[str, Any]) -> Field:
     )
 
 
-def write_index(index: Index) -> dict[str, Any]:
-    """An index as a JSON document; the same form as in schema.yaml."""
-    document: dict[str, Any] = {"name": index.name, "fields": list(index.fields)}
-    if index.unique:
-        document["unique"] = True
-    if index.order != "asc":
-        document["order"] = index.order
-    return document
-
-
 def read_index(document: dict[str, Any]) -> Index:
-    """The index that `write_index` wrote."""
+    """The index that `dump.index` wrote."""
     return Index(document["name"], tuple(document["fields"]), document.get("unique", False), document.get("order", "asc"))

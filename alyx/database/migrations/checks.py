@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import apsw
 
-from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.rows import register
 from alyx.database.migrations.rows import rows as fetch
 from alyx.database.migrations.values import Passage, loaded
+from alyx.database.tables import quoted
 from alyx.schema import convert, defaults, diff
 from alyx.schema.model import Collection, Field, Schema
 from alyx.schema.operations import AddCollection, AddField, AddIndex, ModifyField, Operation

@@ -12,14 +12,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from alyx.database import tables
+from alyx.database.tables import quoted
 from alyx.schema.model import Collection, Field, Schema, Type
 
 _DIALECT = sqlite.dialect()
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def table(collection: Collection) -> sa.Table:

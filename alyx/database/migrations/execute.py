@@ -14,13 +14,13 @@ import apsw
 
 from alyx.database.migrations import checks, ddl, trash
 from alyx.database.migrations.checks import Finding
-from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.errors import MigrationError
 from alyx.database.migrations.guard import guarded
 from alyx.database.migrations.parts import Part, gather
 from alyx.database.migrations.reshape import Reshaping
 from alyx.database.migrations.results import Taken
 from alyx.database.migrations.rows import rows
+from alyx.database.tables import quoted
 from alyx.schema import diff, operations
 from alyx.schema.convert import Unconvertible
 from alyx.schema.model import Collection, Schema

@@ -25,7 +25,7 @@ from typing import Any
 from alyx.base.errors import SourceError
 from alyx.database.migrations import definitions, text
 from alyx.database.migrations.errors import MigrationError
-from alyx.schema import dump, operations, snapshot, yaml
+from alyx.schema import dump, operations, yaml
 from alyx.schema.model import Schema
 from alyx.schema.operations import Operation, OperationError
 from alyx.schema.yaml import Faults, Node
@@ -348,7 +348,7 @@ def _lines(step: Operation) -> list[str]:
             lines += [f"    collection: {text.scalar(name)}", f"    field: {text.scalar(new.name)}"]
             lines += [f"    from: {text.flow(dump.field(old))}", f"    to: {text.flow(dump.field(new))}"]
         case operations.AddIndex(index=index) | operations.DropIndex(index=index):
-            lines += [f"    collection: {text.scalar(step.collection)}", f"    index: {text.flow(snapshot.write_index(index))}"]
+            lines += [f"    collection: {text.scalar(step.collection)}", f"    index: {text.flow(dump.index(index))}"]
         case operations.Sql(up=up, down=down):
             lines += [*_sql_lines("up", up), *_sql_lines("down", down)]
         case _:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import apsw
 
 from alyx.database.migrations import ddl
-from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.rows import rows
+from alyx.database.migrations.structure import OWN
+from alyx.database.tables import quoted
 from alyx.schema.model import Collection
 
 _NEW = "_alyx_new"
@@ -53,7 +54,7 @@ def _others(connection: apsw.Connection, table: str, ours: frozenset[str]) -> li
         " WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid",
         (table,),
     )
-    return [sql for name, sql in found if name not in ours and not name.startswith("_alyx_")]
+    return [sql for name, sql in found if name not in ours and not name.startswith(OWN)]
 
 
 def _counter(connection: apsw.Connection, table: str) -> int | None:

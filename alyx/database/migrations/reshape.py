@@ -13,11 +13,11 @@ import apsw
 
 from alyx.database import tables
 from alyx.database.migrations import ddl, trash
-from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.parts import Part
 from alyx.database.migrations.rebuild import rebuild
 from alyx.database.migrations.rows import register, rows
 from alyx.database.migrations.values import Passage
+from alyx.database.tables import quoted
 from alyx.schema import defaults, model
 from alyx.schema.model import Collection, Field, Type
 from alyx.schema.operations import AddField, DropField, ModifyField

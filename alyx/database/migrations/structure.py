@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import apsw
 
-from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.rows import rows
+from alyx.database.tables import quoted
 
 OWN = "_alyx_"
 """How the names of Alyx's own tables and triggers begin."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import apsw
 
-from alyx.database.migrations.ddl import quoted
 from alyx.database.migrations.rows import rows
+from alyx.database.tables import quoted
 
 PREFIX = "_alyx_trash_"
 _OF_ROLLBACK = f"{PREFIX}rollback_"

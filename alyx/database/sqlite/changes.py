@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 import apsw
 
 from alyx.database import tables
-from alyx.database.tables import sql_literal
+from alyx.database.tables import quoted, sql_literal
 from alyx.schema.model import DEFAULT_MAX_LENGTH, Collection, Field, Schema, Type
 
 BIG = 4_096
@@ -67,7 +67,9 @@ def triggers(collection: Collection, observed: frozenset[str]) -> dict[str, str]
     for what, (event, condition, body) in made.items():
         name = f"{PREFIX}{collection.name}_{what}"
         when = f" WHEN {condition}" if condition else ""
-        texts[name] = f'CREATE TRIGGER "{name}" AFTER {event} ON "{collection.name}" FOR EACH ROW{when} BEGIN {body}END'
+        texts[name] = (
+            f"CREATE TRIGGER {quoted(name)} AFTER {event} ON {quoted(collection.name)} FOR EACH ROW{when} BEGIN {body}END"
+        )
     return texts
 
 
@@ -84,7 +86,7 @@ def install(connection: apsw.Connection, schema: Schema, observed: Observed, *, 
         found = _installed(connection)
         gone = [name for name, text in found.items() if wanted.get(name) != text]
         for name in gone:
-            connection.execute(f'DROP TRIGGER "{name}"')
+            connection.execute(f"DROP TRIGGER {quoted(name)}")
         made = [name for name, text in wanted.items() if found.get(name) != text]
         for name in made:
             connection.execute(wanted[name])
@@ -102,7 +104,7 @@ def drop(connection: apsw.Connection) -> None:
     keeps its old name in the images, and a rebuild would log its own deletes (hard-parts §3)."""
     with connection:
         for name in _installed(connection):
-            connection.execute(f'DROP TRIGGER "{name}"')
+            connection.execute(f"DROP TRIGGER {quoted(name)}")
 
 
 def _installed(connection: apsw.Connection) -> dict[str, str]:
@@ -113,7 +115,7 @@ def _installed(connection: apsw.Connection) -> dict[str, str]:
 
 
 def _quoted(image: str, name: str) -> str:
-    return f'{image}."{name}"'
+    return f"{image}.{quoted(name)}"
 
 
 def _line(

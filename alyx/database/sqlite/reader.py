@@ -42,7 +42,6 @@ _LARGE = 256_000
 
 class _Elsewhere(Enum):
     HEAVY = "heavy"
-    MOVED = "moved"
 
 
 HEAVY: Literal[_Elsewhere.HEAVY] = _Elsewhere.HEAVY
@@ -50,66 +49,35 @@ HEAVY: Literal[_Elsewhere.HEAVY] = _Elsewhere.HEAVY
 
 
 class LoopReader:
-    """The event loop's own connection. Everything here runs on the loop's thread, without an await."""
+    """The event loop's own connection. Everything here runs on the loop's thread, without an await.
+
+    All reads of one pass of the loop share a snapshot: taking and dropping SQLite's lock are two system calls, which cost more
+    than a read by key. Nobody sees less for it: the snapshot is dropped by a callback that was queued when it was taken, so
+    before anything that the next poll brings, and whatever runs in this pass was asked for before it. A reader who has heard of
+    a write has asked after its commit, and so later than any snapshot that lacks it.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.plans = Plans(connection)
         self.reads = 0
         self.interrupted = 0
+        self._call_soon = asyncio.get_running_loop().call_soon
         self._connection = connection
         self._cursor = connection.cursor()
+        self._holds = False
         self._started = _NEVER
         self._suspected = 0.0
         connection.set_progress_handler(self._over_budget, _STEPS)
 
     def attempt(self, work: Callable[[], Work[T]]) -> T | Literal[_Elsewhere.HEAVY]:
-        """Run work here in one snapshot, or answer HEAVY, in which case nothing of it counts.
-
-        The first statement runs by itself: most work has only one, and opens its own snapshot. If a second is asked for, the
-        rest runs in a transaction, and starts over if the database has moved in between.
-        """
+        """Run work here in one snapshot, or answer HEAVY, in which case nothing of it counts."""
         generator = work()
         try:
             statement = next(generator)
-            if not statement.light or (
-                self.plans.until.get(statement.sql) != 0.0 and not self.plans.admits(statement.sql, statement.params)
-            ):
-                return self._leave(generator)
-            try:
-                rows = self._fetch(statement)
-            except apsw.Error as error:
-                if self._is_elsewhere(error, statement.sql):
-                    return self._leave(generator)
-                statement = generator.throw(errors.translate(error, self._connection))
-            else:
-                self.reads += 1
-                statement = generator.send(rows)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        outcome = self._together(generator, statement, self._connection.data_version())
-        if outcome is _Elsewhere.MOVED:
-            outcome = self._together(generator := work(), None, None)
-        return outcome  # type: ignore[return-value]  # MOVED comes back only where a version was given
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close(True)
-
-    def _together(
-        self, generator: Work[T], statement: Statement | None, version: int | None
-    ) -> T | Literal[_Elsewhere.HEAVY, _Elsewhere.MOVED]:
-        """Run the rest of some work in one transaction.
-
-        version: what the first statement saw. data_version() is brought up to date by a read and by nothing else, so it still
-        stands for that snapshot now, and a different one after a later read means that a commit came in between. All are asked,
-        because the snapshot begins with the first that reads a table.
-        """
-        self._cursor.execute("BEGIN")
-        try:
-            statement = next(generator) if statement is None else statement
             while True:
-                if not statement.light or not self.plans.admits(statement.sql, statement.params):
+                if not statement.light or (
+                    self.plans.until.get(statement.sql) != 0.0 and not self.plans.admits(statement.sql, statement.params)
+                ):
                     return self._leave(generator)
                 try:
                     rows = self._fetch(statement)
@@ -117,22 +85,32 @@ class LoopReader:
                     if self._is_elsewhere(error, statement.sql):
                         return self._leave(generator)
                     statement = generator.throw(errors.translate(error, self._connection))
-                    continue
-                if version is not None and self._connection.data_version() != version:
-                    generator.close()
-                    return _Elsewhere.MOVED
-                self.reads += 1
-                statement = generator.send(rows)
+                else:
+                    self.reads += 1
+                    statement = generator.send(rows)
         except StopIteration as done:
             result: T = done.value
             return result
-        finally:
-            if self._connection.in_transaction:
-                self._cursor.execute("COMMIT")  # not a cursor taken before: it may have been given up
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+        self._connection.close(True)
+
+    def _drop(self) -> None:
+        """Let go of the snapshot of this pass."""
+        if self._holds:
+            self._holds = False
+            if self._connection.in_transaction:  # an error of the disk may have ended it
+                self._cursor.execute("COMMIT")
 
     def _fetch(self, statement: Statement) -> Rows:
         """Run one statement under the budget. Outside of it the handler convicts nobody, or it would end a BEGIN now and then:
         SQLite counts the steps of a prepared statement over all its runs."""
+        if not self._holds:
+            self._cursor.execute("BEGIN")
+            self._holds = True
+            self._call_soon(self._drop)
         self._suspected = 0.0
         started = self._started = time.perf_counter()
         try:
@@ -151,7 +129,7 @@ class LoopReader:
     def _give_up(self) -> apsw.Error:
         """Leave a statement that gives large texts: building one is a single step, in which the progress handler is not asked.
 
-        The cursor goes with it, for an unfinished statement would hold the snapshot for everybody (hard-parts §5.3).
+        The cursor goes with it, for an unfinished statement would hold the snapshot beyond this pass (hard-parts §5.3).
         """
         self._cursor.close(True)
         self._cursor = self._connection.cursor()

@@ -27,8 +27,9 @@ from alyx.records.plan import Planner, PreparedList
 from alyx.records.row import Writable
 from alyx.records.writing import Prepared, Target
 from alyx.rules.book import RuleBook
-from alyx.schema import values
-from alyx.schema.model import OPERATIONS, Collection, Schema
+from alyx.schema import text as texts
+from alyx.schema.model import OPERATIONS, Collection, Field, Schema, Type
+from alyx.schema.readers import from_text
 from alyx.schema.values import Validator
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Records:
         self._limits = limits
         self._planner = Planner(schema, book, metadata)
         self._writable = {name: Writable(each) for name, each in schema.collections.items()}
+        self._keys = {name: _key_reader(each.key) for name, each in schema.collections.items()}
         self._validators = {name: Validator(each, max_depth=limits.json_depth) for name, each in schema.collections.items()}
         self._prepared: dict[tuple[str, str], PreparedList] = {}
         self._remarked: set[str] = set()
@@ -108,7 +110,7 @@ class Records:
         rule = self._book.of(name).read
         access.require(rule, name)
         fields, expand = query.parse_single(self._schema, collection, text) if text else ((), ())
-        key = _key(collection, key_text)
+        key = self._key(name, key_text)
         planned = self._planner.plan_get(collection, fields, expand, access)
         bound = access.binds(rule)
         bound["key"] = key
@@ -169,7 +171,7 @@ class Records:
         query.parse_flags(text, ())
         body = await read_body()
         patch = await self._aside(body, lambda: self._validators[name].patch(body))
-        prepared = writing.prepare_update(target, _key(target.collection, key_text), patch, call.if_match)
+        prepared = writing.prepare_update(target, self._key(name, key_text), patch, call.if_match)
         return await self._write_one(call, f"/api/collections/{name}", f"{key_text}?{text}", body, prepared)
 
     async def replace(self, call: Call, name: str, key_text: str, read_body: Body, text: str = "") -> Answer:
@@ -180,7 +182,7 @@ class Records:
             self._require_open(target, "update")
         body = await read_body()
         given = await self._aside(body, lambda: self._validators[name].replace(body))
-        key = _key(target.collection, key_text)
+        key = self._key(name, key_text)
         if upsert:
             self._validators[name].check_key(key)
         prepared = writing.prepare_replace(target, key, given, call.if_match, upsert=upsert)
@@ -191,7 +193,7 @@ class Records:
         target = self._target(call, name)
         self._require_open(target, "delete")
         query.parse_flags(text, ())
-        prepared = writing.prepare_delete(target, _key(target.collection, key_text), call.if_match)
+        prepared = writing.prepare_delete(target, self._key(name, key_text), call.if_match)
         return await self._write_one(call, f"/api/collections/{name}", key_text, b"", prepared)
 
     async def batch(self, call: Call, read_body: Body, text: str = "") -> Answer:
@@ -224,7 +226,7 @@ class Records:
         if asked.operation == "create":
             doc = writable.complete(validator.check_create(asked.data))
         else:
-            record = yield from writing.stored(self._planner, collection, _key(collection, asked.id or ""))
+            record = yield from writing.stored(self._planner, collection, self._key(collection.name, asked.id or ""))
             if record is None:
                 raise reading.not_found()
             doc = record[1]
@@ -242,7 +244,7 @@ class Records:
             target.access.require(self._book.of(name).create, name)
             return writing.prepare_create(target, validator.check_create(operation.data))
         self._require_open(target, "delete" if operation.method == "DELETE" else "update")
-        key = _key(target.collection, operation.id or "")
+        key = self._key(name, operation.id or "")
         if operation.method == "DELETE":
             return writing.prepare_delete(target, key, None)
         if operation.method == "PATCH":
@@ -260,6 +262,13 @@ class Records:
         if collection is None:
             raise AlyxError("COLLECTION_NOT_FOUND", "There is no such collection.")
         return collection
+
+    def _key(self, name: str, text: str) -> Any:
+        """The key of a path in stored form; one that cannot be is a record that does not exist (hard-parts §1.5)."""
+        try:
+            return self._keys[name](text)
+        except ValueError:
+            raise reading.not_found() from None
 
     def _access(self, call: Call, method: str | None = None) -> Access:
         known = self._known.get(call.identity)
@@ -306,12 +315,10 @@ class Records:
         return outcome
 
 
-def _key(collection: Collection, text: str) -> Any:
-    """The key of a path in stored form; one that cannot be is a record that does not exist (hard-parts §1.5)."""
-    try:
-        return values.from_text(collection.key, text)
-    except ValueError:
-        raise reading.not_found() from None
+def _key_reader(field: Field) -> Callable[[str], Any]:
+    """How a key stands in a path; chosen once, for it is on the way of every read by id."""
+    direct = {Type.ID: texts.record_id, Type.UUID: texts.uuid, Type.INT: texts.integer}.get(field.value_type)
+    return direct or partial(from_text, field)
 
 
 def _answer_one(base: str, prepared: Prepared) -> Work[Answer]:

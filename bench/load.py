@@ -150,7 +150,10 @@ def _find(pattern: str, text: str) -> str:
 
 
 def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(\w+)", text).groups()  # type: ignore[union-attr]  # wrk's own form
+    found = re.fullmatch(r"([\d.]+)(us|ms|s)", text)
+    if found is None:
+        return float("nan")  # wrk says -nan or 0.00% where hardly anything was answered
+    number, unit = found.groups()
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
 
 

@@ -22,6 +22,7 @@ from alyx.base import ids
 from alyx.base.errors import AlyxError
 from alyx.http import envelope, settings
 from alyx.http.exchange import CONTINUE, Exchange
+from alyx.http.outbox import Outbox, Round
 
 MAX_PIPELINED: Final = 100
 LINGER: Final = 2.0
@@ -42,6 +43,7 @@ class Guard:
         self.default_head = b""
         self.stopping = False
         self.refused: dict[str, int] = {}
+        self.round = Round(asyncio.get_running_loop())
 
     def refuse(self, code: str, message: str) -> bytes:
         """A whole answer for what cannot reach the application; it closes the connection."""
@@ -89,7 +91,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own signature
         """A new client: the head of its first request has a deadline from now on."""
-        super().connection_made(transport)
+        super().connection_made(Outbox(transport, self._guard.round))
         self._due = self._stalled = self.loop.time()
         self._due += self._guard.deadlines.head
         if len(self.connections) > self._guard.options.max_connections:

@@ -104,6 +104,8 @@ class Exchange(RequestResponseCycle):
                 self.transport.abort()
         finally:
             self._finished = None
+            # Else scope and exchange would hold each other, and every request would be left to the garbage collector.
+            scope.pop(WHOLE_BODY, None)
 
     @property
     def is_read(self) -> bool:

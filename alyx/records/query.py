@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from alyx.base.errors import AlyxError
 from alyx.records.limits import NEEDLE, PAGE_DEFAULT, PAGE_MOST, Limits
-from alyx.schema import values
+from alyx.schema import readers
 from alyx.schema.model import SEARCHED, Collection, Field, Schema, Type
 
 EXPAND_DEPTH = 3
@@ -295,7 +295,7 @@ def _typed(subject: Operand, text: str) -> Any:
     if subject.field.type is Type.SELECT:
         return _selected(subject, text)
     try:
-        return values.from_text(subject.field, text)
+        return readers.from_text(subject.field, text)
     except ValueError as error:
         raise invalid(f"filter: {subject.text}: {error}") from None
 

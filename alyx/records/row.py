@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from alyx.base import clock, ids, json
+from alyx.base import clock, ids
 from alyx.base.errors import Detail
 from alyx.database import tables
 from alyx.schema import model
+from alyx.schema.defaults import maker
 from alyx.schema.model import Collection, Field, Type
 from alyx.schema.readers import Refused, reader
 from alyx.schema.values import Increment, refuse
@@ -27,7 +28,7 @@ class Writable:
         self.collection = collection
         self.key = collection.key
         self.references = tuple(field for field in collection.fields.values() if field.reference)
-        self._defaults = tuple((field.name, _default(field)) for field in collection.fields.values())
+        self._defaults = tuple((field.name, maker(field, ids.uuid7, ids.random_id)) for field in collection.fields.values())
         self._names = tuple(collection.fields)
         self._converted = {field.name: field for field in collection.fields.values() if _needs_conversion(field)}
         self._on_update = tuple(field.name for field in collection.fields.values() if field.on_update_now)
@@ -83,41 +84,6 @@ class Writable:
         """`v_<name>` -> stored value, for the planner's statements."""
         converted = self._converted
         return {f"v_{name}": tables.stored(converted[name], value) if name in converted else value for name, value in row.items()}
-
-
-def _default(field: Field) -> Callable[[str], Any]:
-    """How a field that was not given is filled: from the moment of the write, or from nothing."""
-    if field.default is model.NOW or (field.on_update_now and field.default is model.MISSING and not field.nullable):
-        return _today if field.type is Type.DATE else _moment
-    if field.default is model.AUTO:
-        return {Type.UUID: _uuid, Type.INT: _null}.get(field.value_type, _random_id)
-    if field.default is model.MISSING or field.default is None:
-        return _null
-    literal = json.dumps(field.default)
-    if isinstance(field.default, list | dict | tuple):
-        return lambda _: json.loads(literal)
-    value = field.default
-    return lambda _: value
-
-
-def _moment(now: str) -> str:
-    return now
-
-
-def _today(now: str) -> str:
-    return now[:10]
-
-
-def _uuid(_: str) -> str:
-    return ids.uuid7()
-
-
-def _random_id(_: str) -> str:
-    return ids.random_id()
-
-
-def _null(_: str) -> None:
-    return None
 
 
 def _needs_conversion(field: Field) -> bool:

@@ -24,7 +24,8 @@ from alyx.database.compile import compile_query
 from alyx.database.work import ConstraintViolation, ForeignKeyViolation, UniqueViolation, Work
 from alyx.records.row import Writable
 from alyx.schema.model import Collection
-from alyx.schema.values import Validator, from_text
+from alyx.schema.readers import from_text
+from alyx.schema.values import Validator
 
 CHUNK = 1000
 """Rows of one transaction, and of one page of an export."""

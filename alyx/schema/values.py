@@ -18,7 +18,6 @@ from alyx.base.errors import AlyxError, Detail
 from alyx.base.json import INT_MAX, INT_MIN, InvalidJSON
 from alyx.schema.model import AUTO, SEARCHED, Collection, Field, Type
 from alyx.schema.readers import Refused, finisher, limits, reader
-from alyx.schema.readers import from_text as from_text
 from alyx.schema.yaml import nearest
 
 MAX_FAULTS = 1_000

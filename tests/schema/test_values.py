@@ -9,7 +9,8 @@ import pytest
 
 from alyx.base.errors import AlyxError
 from alyx.schema import load
-from alyx.schema.values import Increment, Validator, from_text
+from alyx.schema.readers import from_text
+from alyx.schema.values import Increment, Validator
 
 SCHEMA = load.loads("""\
 version: 1

@@ -16,7 +16,7 @@ from alyx.base.json import INT_MAX, INT_MIN
 from alyx.database import tables
 from alyx.rules import sql_json, tree
 from alyx.rules.given import Given, Outcome
-from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, either, literal, not_true
+from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, compare, either, literal, not_true
 from alyx.rules.sql_json import Json
 from alyx.rules.tree import Expr
 from alyx.rules.types import NUMBERS
@@ -241,7 +241,7 @@ class Lowering:
         left, right = self._aligned(a, b)
         if left is None or right is None or a.kind in ("list", "map", "null"):
             return _never()
-        return Atom(_compare(left, e.sign, right), _compare(left, _OPPOSITE[e.sign], right), ok, nullable)
+        return Atom(compare(left, e.sign, right), compare(left, _OPPOSITE[e.sign], right), ok, nullable)
 
     def _present(self, e: tree.Present) -> Atom:
         operand = self.value(e.operand)
@@ -274,9 +274,9 @@ class Lowering:
         factor = 10 ** (right.type.scale - left.type.scale)
         a = self._scaled(left)
         if isinstance(left, tree.Const) and abs(left.value * factor) <= INT_MAX:
-            return _compare(literal(left.value * factor), sign, self._scaled(right))
+            return compare(literal(left.value * factor), sign, self._scaled(right))
         if factor == 1:
-            return _compare(a, sign, self._scaled(right))
+            return compare(a, sign, self._scaled(right))
         if isinstance(right, tree.Const):
             quotient, rest = abs(right.value) // factor, abs(right.value) % factor
             if right.value < 0:
@@ -475,19 +475,6 @@ def _decided(atom: Atom, negate: bool, on_error: bool) -> Sql:
     if on_error and (atom.ok or atom.nullable):
         return not_true(_decided(atom, not negate, False))
     return both(*atom.ok, atom.false if negate else atom.true)
-
-
-def _compare(left: Sql, sign: str, right: Sql) -> Sql:
-    match sign:
-        case "<":
-            return left < right
-        case "<=":
-            return left <= right
-        case ">":
-            return left > right
-        case ">=":
-            return left >= right
-    return left == right
 
 
 def _split(a: Sql, sign: str, q: Sql, even: Sql | bool, above: Sql | bool, below: Sql | bool) -> Sql:

@@ -73,6 +73,20 @@ def either(*conditions: Sql) -> Sql:
     return sa.or_(*left) if len(left) > 1 else left[0] if left else sa.false()
 
 
+def compare(left: Sql, sign: str, right: Sql) -> Sql:
+    """`left sign right` as bare SQL; sign is one of < <= > >=, anything else is equality."""
+    match sign:
+        case "<":
+            return left < right
+        case "<=":
+            return left <= right
+        case ">":
+            return left > right
+        case ">=":
+            return left >= right
+    return left == right
+
+
 def not_true(condition: Sql) -> Sql:
     """Two-valued: true where the condition is false or NULL."""
     if isinstance(condition, sa.sql.elements.True_):

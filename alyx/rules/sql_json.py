@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, either, literal, not_true
+from alyx.rules.sql_forms import Operand, Sql, SqliteForms, Unsupported, both, compare, either, literal, not_true
 from alyx.rules.types import Type
 
 _KINDS = {"string": "text", "int": "integer", "double": "real", "list": "array", "map": "object"}
@@ -93,16 +93,18 @@ class JsonForms:
             case "string" | "bool":
                 names = ["text"] if other.kind == "string" else ["true", "false"]
                 test = kind.in_([literal(name) for name in names])
-                return _bare(value, sign, other.sql), _bare(value, opposite, other.sql), test
+                return compare(value, sign, other.sql), compare(value, opposite, other.sql), test
             case "int" | "uint" | "double":
                 test = kind.in_([literal("integer"), literal("real")])
                 real: Sql = sa.cast(other.sql, sa.REAL())
                 whole = kind == literal("integer")
                 if other.kind == "double":
                     value = sa.cast(value, sa.REAL())
-                    return _bare(value, sign, real), _bare(value, opposite, real), test
+                    return compare(value, sign, real), compare(value, opposite, real), test
                 pairs = [
-                    either(both(whole, _bare(value, each, other.sql)), both(kind == literal("real"), _bare(value, each, real)))
+                    either(
+                        both(whole, compare(value, each, other.sql)), both(kind == literal("real"), compare(value, each, real))
+                    )
                     for each in (sign, opposite)
                 ]
                 return pairs[0], pairs[1], test
@@ -193,14 +195,3 @@ class JsonForms:
         if isinstance(test, sa.sql.elements.False_):
             return ok, test
         return ok, sa.exists(sa.select(sa.literal_column("1")).select_from(rows).where(test).correlate_except(rows))
-
-
-def _bare(left: Sql, sign: str, right: Sql) -> Sql:
-    match sign:
-        case "<":
-            return left < right
-        case "<=":
-            return left <= right
-        case ">":
-            return left > right
-    return left >= right

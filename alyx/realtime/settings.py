@@ -1,0 +1,23 @@
+"""The limits of realtime (alyx.yaml `realtime` and `limits.realtime_messages`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alyx.base.units import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """max_connections: of this process, WebSockets and event streams together. max_connections_per_user and _per_address: of this
+    process; 0 is no limit, and clients on this very machine do not count for them. max_subscriptions: of one connection. messages:
+    rate of a connection, None is no limit. queue: bytes that may wait for a slow client. pause: least seconds between two runs of
+    one live query."""
+
+    max_connections: int = 10_000
+    max_connections_per_user: int = 1_000
+    max_connections_per_address: int = 1_000
+    max_subscriptions: int = 100
+    messages: Rate | None = None
+    queue: int = 65_536
+    pause: float = 0.05

@@ -10,7 +10,7 @@ from alyx.base.units import Rate
 @dataclass(frozen=True, slots=True)
 class Settings:
     """max_connections: of this process, WebSockets and event streams together. max_connections_per_user and _per_address: of this
-    process; 0 is no limit, and clients on this very machine do not count for them. max_subscriptions: of one connection. messages:
+    process; 0 is no limit, and clients on this machine do not count for them. max_subscriptions: of one connection. messages:
     rate of a connection, None is no limit. queue: bytes that may wait for a slow client. pause: least seconds between two runs of
     one live query."""
 

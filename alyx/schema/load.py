@@ -7,29 +7,23 @@ layer checks them. Reads its file and nothing else.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from alyx.schema import fields, references, yaml
-from alyx.schema.model import OPERATIONS, Collection, Field, Index, Operation, Place, RuleText, Schema
-from alyx.schema.section import Section
+from alyx.schema import channels, fields, references, yaml
+from alyx.schema.model import OPERATIONS, Collection, Field, Index, Place, Schema
+from alyx.schema.section import Section, check_name
 from alyx.schema.yaml import Faults, Node, did_you_mean, join, kind
 
 TOP_KEYS = ("version", "collections", "channels", "buckets", "functions")
 COLLECTION_KEYS = ("fields", "indexes", "rules", "auth", "mode", "strict", "managed", "description", "renamed_from")
 INDEX_KEYS = ("name", "fields", "unique", "order")
 MODES = ("table", "document")
-MAX_NAME = 63
-"""Bytes of a name: PostgreSQL's limit."""
-
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
 """A table of such a name would hide the function from every statement that uses it."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 
 def load(path: str | Path) -> Schema:
@@ -48,11 +42,7 @@ def loads(text: str, file: str = "schema.yaml") -> Schema:
 
 def later_keys(schema: Schema) -> list[str]:
     """One sentence for each key that is accepted but does nothing in this version, in file order within a kind."""
-    found = [
-        f"`{name}` has no effect in this version of Alyx"
-        for name in ("channels", "buckets", "functions")
-        if getattr(schema, name)
-    ]
+    found = [f"`{name}` has no effect in this version of Alyx" for name in ("buckets", "functions") if getattr(schema, name)]
     for collection in schema.collections.values():
         keys = [
             text
@@ -82,7 +72,7 @@ def _schema(root: Node, faults: Faults) -> Schema:
     return Schema(
         version,
         MappingProxyType(settled),
-        channels=_map(top, "channels"),
+        channels=channels.read(top),
         buckets=_map(top, "buckets"),
         functions=_map(top, "functions"),
         place=Place(faults.file, 1, 1),
@@ -106,7 +96,7 @@ def _collections(top: Section) -> list[references.Draft]:
     drafts = []
     for name, child in node.entries():
         path = join("collections", name)
-        _check_name(child, path, name, top.faults)
+        check_name(child, path, name, top.faults)
         if name.startswith(("sqlite_", "pragma_")):
             top.faults.add(child, path, f"the prefix `{name.partition('_')[0]}_` is reserved by SQLite", at_key=True)
         elif name in _TABLE_FUNCTIONS:
@@ -120,7 +110,9 @@ def _collections(top: Section) -> list[references.Draft]:
 
 def _collection(name: str, section: Section) -> references.Draft:
     found, sections = _fields(section)
-    rules = {operation: rule for operation in OPERATIONS if (rule := _rule(section, operation))}
+    node = section.node.get("rules")
+    written = Section(node, join(section.path, "rules"), section.faults) if node is not None else None
+    rules = {operation: rule for operation in OPERATIONS if written and (rule := written.rule(operation))}
     collection = Collection(
         name,
         MappingProxyType(found),
@@ -134,7 +126,6 @@ def _collection(name: str, section: Section) -> references.Draft:
         managed=section.flag("managed", True),
         place=section.place,
     )
-    node = section.node.get("rules")
     if node is not None:
         if node.is_map:
             section.faults.unknown_keys(node, join(section.path, "rules"), OPERATIONS)
@@ -154,7 +145,7 @@ def _fields(section: Section) -> tuple[dict[str, Field], dict[str, Section]]:
     failed = False
     for name, child in node.entries():
         path = join(join(section.path, "fields"), name)
-        _check_name(child, path, name, section.faults)
+        check_name(child, path, name, section.faults)
         field = fields.read(name, child, path, section)
         if field is None:
             failed = True
@@ -174,31 +165,6 @@ def _check_primary(section: Section, found: dict[str, Field], failed: bool) -> N
         path = join(join(section.path, "fields"), extra.name)
         message = f"a second primary key; `{keys[0].name}` is one already"
         Section(node, path, section.faults).fault(message, key="primary", at_key=True)
-
-
-def _check_name(node: Node, path: str, name: str, faults: Faults) -> None:
-    if not _NAME(name):
-        better = re.sub(r"[^a-z0-9_]", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:MAX_NAME]).lower()).lstrip("_0123456789")
-        hint = f"for example `{better}`" if better else None
-        faults.add(node, path, "a name has only a-z, 0-9 and _, and starts with a letter", hint, at_key=True)
-    elif len(name) > MAX_NAME:
-        faults.add(node, path, f"a name has at most {MAX_NAME} characters", at_key=True)
-
-
-def _rule(section: Section, operation: Operation) -> RuleText | None:
-    node = section.node.get("rules")
-    child = node.get(operation) if node is not None else None
-    if child is None:
-        return None
-    place = Place(section.faults.file, child.line, child.column)
-    if isinstance(child.value, bool):
-        return RuleText("true" if child.value else "false", place)
-    if isinstance(child.value, str) and child.value.strip():
-        return RuleText(child.value, place)
-    hint = "leave it out to allow admins only" if child.value in (None, "") else 'a rule is text, such as "auth.id != null"'
-    path = join(join(section.path, "rules"), operation)
-    section.faults.add(child, path, f"must be a rule, not {kind(child.value)}", hint, at_key=child.value is None)
-    return None
 
 
 def _indexes(section: Section, known: dict[str, Field]) -> Iterable[Index]:
@@ -225,7 +191,7 @@ def _index(section: Section, known: dict[str, Field], declared: Container[str]) 
     if name is None and "name" not in section:
         section.fault("an index needs a name", key="name")
     if name is not None:
-        _check_name(section.node["name"], join(section.path, "name"), name, section.faults)
+        check_name(section.node["name"], join(section.path, "name"), name, section.faults)
     columns = section.texts("fields")
     if not columns and section.node.get("fields") is None:
         section.fault("an index needs its fields", key="fields")

@@ -191,13 +191,27 @@ class Collection:
         return tuple(item for item in self.fields.values() if not item.internal)
 
 
+ChannelOperation = Literal["join", "send"]
+CHANNEL_OPERATIONS: tuple[ChannelOperation, ...] = ("join", "send")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One kind of channel: who may be in it, and who may speak there. A rule that is None is FORBIDDEN_RULE."""
+
+    name: str
+    join: RuleText | None = None
+    send: RuleText | None = None
+    place: Place = field(default=Place(), compare=False)
+
+
 @dataclass(frozen=True)
 class Schema:
-    """The whole of schema.yaml. `later` holds the names of accepted top-level keys that do nothing yet."""
+    """The whole of schema.yaml. `buckets` and `functions` are kept as written; they do nothing yet."""
 
     version: int
     collections: Mapping[str, Collection]
-    channels: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     buckets: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     functions: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     place: Place = field(default=Place(), compare=False)

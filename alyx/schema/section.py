@@ -1,15 +1,21 @@
 """A map of a YAML file, read key by key: each getter gives a value of the right kind, or notes a fault and gives None.
 
-Used by `load` and `fields`; carries the path, so that a fault can name it.
+Used by `load`, `channels` and `fields`; carries the path, so that a fault can name it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from alyx.schema.model import Place
+from alyx.schema.model import Place, RuleText
 from alyx.schema.yaml import Faults, Node, did_you_mean, join, kind
+
+MAX_NAME = 63
+"""Bytes of a name: PostgreSQL's limit."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 
 class Section:
@@ -74,6 +80,20 @@ class Section:
             return None
         return value if value is None else str(value)
 
+    def rule(self, key: str) -> RuleText | None:
+        """A rule: text, or true or false without quotes. It is checked by the rules layer; here it only has to be there."""
+        node = self.node.get(key)
+        if node is None:
+            return None
+        place = Place(self.faults.file, node.line, node.column)
+        if isinstance(node.value, bool):
+            return RuleText("true" if node.value else "false", place)
+        if isinstance(node.value, str) and node.value.strip():
+            return RuleText(node.value, place)
+        hint = "leave it out to allow admins only" if node.value in (None, "") else 'a rule is text, such as "auth.id != null"'
+        self.fault(f"must be a rule, not {kind(node.value)}", hint, key=key, at_key=node.value is None)
+        return None
+
     def section(self, key: str, known: Sequence[str]) -> Section | None:
         """The map under a key."""
         node = self.node.get(key)
@@ -112,3 +132,13 @@ class Section:
             self.fault(f"must be {word}, not {kind(value)}", key=key)
             return None
         return value
+
+
+def check_name(node: Node, path: str, name: str, faults: Faults) -> None:
+    """Note a fault at a key that cannot be the name of a collection, field, index or channel."""
+    if not _NAME(name):
+        better = re.sub(r"[^a-z0-9_]", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:MAX_NAME]).lower()).lstrip("_0123456789")
+        hint = f"for example `{better}`" if better else None
+        faults.add(node, path, "a name has only a-z, 0-9 and _, and starts with a letter", hint, at_key=True)
+    elif len(name) > MAX_NAME:
+        faults.add(node, path, f"a name has at most {MAX_NAME} characters", at_key=True)

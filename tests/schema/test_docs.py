@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alyx.schema import fields, load, model, richtext, text, yaml
+from alyx.schema import fields, load, model, richtext, section, text, yaml
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "schema.md").read_text()
 EXAMPLES = [block for block in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL) if block.startswith("version:")]
@@ -43,6 +43,7 @@ def test_every_example_is_a_good_schema(number: int) -> None:
         *(sorted(richtext.TAGS - {f"h{number}" for number in range(2, 6)})),
         *(str(item) for item in model.Type),
         *model.OPERATIONS,
+        *model.CHANNEL_OPERATIONS,
         *CODES,
     ],
 )
@@ -53,7 +54,7 @@ def test_every_word_of_the_format_is_named(word: str) -> None:
 def test_the_limits_in_the_document_are_those_of_the_code() -> None:
     for length in model.DEFAULT_MAX_LENGTH.values():
         assert f"{length:,} characters" in DOCUMENT
-    assert f"at most {load.MAX_NAME} characters" in DOCUMENT
+    assert f"at most {section.MAX_NAME} characters" in DOCUMENT
     assert f"nest {richtext.MAX_DEPTH} deep" in DOCUMENT
     assert f"may hold {richtext.MAX_TAGS:,} of them" in DOCUMENT
     assert yaml.MAX_BYTES == 2**20

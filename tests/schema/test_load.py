@@ -497,12 +497,11 @@ def test_two_fields_cannot_be_renamed_from_the_same_one() -> None:
 
 def test_keys_of_later_issues_are_accepted_and_mentioned() -> None:
     schema = load.loads(
-        "version: 1\nchannels: { room: { join: 'true' } }\nbuckets: { files: {} }\nfunctions: {}\ncollections:\n"
+        "version: 1\nbuckets: { files: {} }\nfunctions: {}\ncollections:\n"
         "  c:\n    auth: true\n    mode: document\n    strict: true\n    managed: false\n"
         "    fields: { id: { type: id, primary: true } }\n"
     )
     assert load.later_keys(schema) == [
-        "`channels` has no effect in this version of Alyx",
         "`buckets` has no effect in this version of Alyx",
         "`auth: true` of collections.c has no effect in this version of Alyx",
         "`mode: document` of collections.c has no effect in this version of Alyx",

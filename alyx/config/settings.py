@@ -53,6 +53,7 @@ class Config:
             synchronous=self.values["database.synchronous"],
             statement_timeout=self.values["limits.statement"],
             retention=self.values["realtime.retention"],
+            poll_interval=self.values["realtime.poll_interval"],
         )
 
     def tokens(self, secret: str) -> tokens.Settings:

@@ -64,9 +64,9 @@ def create(path: Path | str, made: Schema = BLOG, observed: dict[str, frozenset[
 
 
 def log(connection: apsw.Connection) -> list[dict[str, Any]]:
-    """The lines of the change log, images read."""
+    """The lines of the change log, images read; without the nonce, which is another one each time."""
     lines = []
-    for row in connection.execute("SELECT * FROM _alyx_changes ORDER BY seq"):
+    for row in connection.execute(f"SELECT {', '.join(CHANGE_COLUMNS)} FROM _alyx_changes ORDER BY seq"):
         line = dict(zip(CHANGE_COLUMNS, row, strict=True))
         for name in ("before", "after", "hidden_before", "hidden_after"):
             line[name] = json.loads(line[name]) if line[name] is not None else None

@@ -33,7 +33,7 @@ PREFIX = "_alyx_log_"
 
 _ALWAYS_SMALL = frozenset({Type.ID, Type.UUID, Type.TIMESTAMP, Type.DATE, Type.DECIMAL, Type.INT})
 _NUMBER = "UPDATE _alyx_feed SET last_seq = last_seq + 1"
-_WRITE = "INSERT INTO _alyx_changes (seq, collection, op, doc_id, before, after, hidden_before, hidden_after, at)"
+_WRITE = "INSERT INTO _alyx_changes (seq, collection, op, doc_id, before, after, hidden_before, hidden_after, at, nonce)"
 _NOW = "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
 
 Observed = Callable[[str], frozenset[str]]
@@ -129,7 +129,18 @@ def _line(
     hidden_after: str = "NULL",
 ) -> str:
     """The statements that take the next number and write one line. SQLite has one writer, so numbers follow commits."""
-    values = ("last_seq", sql_literal(collection.name), f"'{op}'", doc_id, before, after, hidden_before, hidden_after, _NOW)
+    values = (
+        "last_seq",
+        sql_literal(collection.name),
+        f"'{op}'",
+        doc_id,
+        before,
+        after,
+        hidden_before,
+        hidden_after,
+        _NOW,
+        "random()",
+    )
     return f"{_NUMBER}; {_WRITE} SELECT {', '.join(values)} FROM _alyx_feed; "  # DDL can bind nothing
 
 

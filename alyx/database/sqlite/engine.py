@@ -15,11 +15,14 @@ from typing import Any, TypeVar
 import apsw
 
 from alyx.base import clock
-from alyx.database.sqlite import backup, internal, upkeep
+from alyx.database import feed
+from alyx.database.feed import Position
+from alyx.database.sqlite import backup, errors, internal, upkeep
 from alyx.database.sqlite.connection import CACHE, MEMORY, CannotOpen, Patience, Synchronous, connect
+from alyx.database.sqlite.feed import Reader, Watch
 from alyx.database.sqlite.reader import HEAVY, LoopReader, ReaderPool
 from alyx.database.sqlite.writer import PAGE, RESTART_PAGES, Writer
-from alyx.database.work import DatabaseError, Unavailable, Work
+from alyx.database.work import DatabaseError, Rows, Statement, Unavailable, Work, drive
 
 T = TypeVar("T")
 
@@ -39,7 +42,8 @@ class Settings:
     path: the file; its folder must exist. synchronous: `full` has every acknowledged write on disk, `normal` may lose the last
     ones when the machine (not the process) dies. statement_timeout: seconds for a read on a thread, its wait included.
     retention: seconds that the change log keeps a line, which is also when an erased value leaves the file.
-    upkeep: seconds between two rounds of that. vfs: SQLite's virtual file system, for tests.
+    upkeep: seconds between two rounds of that. poll_interval: seconds between two looks for what other processes have
+    committed, while anybody reads the feed. vfs: SQLite's virtual file system, for tests.
     """
 
     path: str
@@ -47,6 +51,7 @@ class Settings:
     statement_timeout: float = 5.0
     retention: float = 86_400.0
     upkeep: float = 60.0
+    poll_interval: float = 0.02
     readers: int = 4
     waiting_reads: int = 256
     vfs: str | None = None
@@ -70,6 +75,7 @@ class Engine:
         self._loop_reader: LoopReader | _Closed = _Closed()
         self._pool: ReaderPool | _Closed = _Closed()
         self._writer: Writer | _Closed = _Closed()
+        self._watch: Watch | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -90,8 +96,9 @@ class Engine:
     async def start(self) -> None:
         """Start the threads and the upkeep on the running event loop."""
         loop = asyncio.get_running_loop()
-        self._writer = Writer(self._connect, loop)
         self._loop_reader = LoopReader(self._connect_reader(0, CACHE))
+        self._watch = Watch(self._loop_reader.version, self.settings.poll_interval)
+        self._writer = Writer(self._connect, loop, self._watch.wake)
         self._pool = ReaderPool(
             lambda: self._connect_reader(5.0, _POOL_CACHE),
             loop,
@@ -109,6 +116,9 @@ class Engine:
         self._tasks = []
         writer, pool, reader = self._writer, self._pool, self._loop_reader
         self._writer = self._pool = self._loop_reader = _Closed()
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         if isinstance(pool, ReaderPool):
             await asyncio.to_thread(pool.stop)
         if isinstance(reader, LoopReader):
@@ -133,6 +143,34 @@ class Engine:
         If the caller is cancelled, the work is made whole or not at all.
         """
         return await self._writer.submit(work)
+
+    def feed(self, after: int | None = None) -> Reader:
+        """A reader of the change log, from line `after` + 1 on; None: from now on. To be closed when it is no longer wanted.
+
+        Raises Unavailable if the engine does not run or the database cannot be read.
+        """
+        if self._watch is None:
+            raise Unavailable("the database is not open")
+        return Reader(self.read, self._watch, self._position(), after)
+
+    def _position(self) -> Position:
+        """Where the log stands. On the loop's connection, which may find the file busy (recovery after a crash); then on one that
+        waits: this is once for each reader of the feed."""
+        found = self._loop_reader.attempt(feed.read_position)
+        if found is not HEAVY:
+            return found
+        connection = self._connect_reader(5.0, 1)
+
+        def execute(statement: Statement) -> Rows:
+            try:
+                return connection.execute(statement.sql, statement.params).fetchall()
+            except apsw.Error as error:
+                raise errors.translate(error, connection) from error
+
+        try:
+            return drive(feed.read_position(), execute)
+        finally:
+            connection.close(True)
 
     def forget(self) -> None:
         """Drop what was learnt about query plans: the schema has changed."""

@@ -73,11 +73,28 @@ history is told apart. `at` is in Unix milliseconds, `created_at` and `applied_a
 """
 
 
+_TABLES_2 = """
+ALTER TABLE _alyx_changes ADD COLUMN nonce INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE _alyx_tickets (
+    hash BLOB PRIMARY KEY,
+    identity TEXT NOT NULL,
+    expires_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""Release 0.2.0.
+
+nonce: random, so that a line is told from one of the same number in another history; triggers of release 0.1.0 leave it 0 until
+the migrator has made them anew, which `serve` and `dev` do at start. _alyx_tickets: one-time tickets that are not used up yet;
+expires_at is in Unix seconds.
+"""
+
+
 def _start_feed(connection: apsw.Connection) -> None:
     connection.execute("INSERT INTO _alyx_feed (id, last_seq, epoch, low_water) VALUES (1, 0, ?, 0)", (secrets.token_hex(8),))
 
 
-STEPS: tuple[tuple[_Step, ...], ...] = ((_TABLES_1, _start_feed),)
+STEPS: tuple[tuple[_Step, ...], ...] = ((_TABLES_1, _start_feed), (_TABLES_2,))
 """Step n (from 1) leads from version n-1 to n; one transaction each."""
 
 

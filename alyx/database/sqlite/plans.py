@@ -18,8 +18,8 @@ _FIRST_PENALTY = 2.0
 _LONGEST_PENALTY = 300.0
 """Seconds that a text stays off the loop after it was interrupted there, doubled each time."""
 
-_HARMLESS = re.compile(r"SCAN (?:\d+ )?CONSTANT ROWS?$|SCAN \S+ VIRTUAL TABLE INDEX|SCAN _alyx_feed$")
-"""Scans of what is always small: values, a JSON list that was passed in, the one row of the feed."""
+_HARMLESS = re.compile(r"SCAN (?:\d+ )?CONSTANT ROWS?$|SCAN \S+ VIRTUAL TABLE INDEX|SCAN _alyx_(?:feed|generations)$")
+"""Scans of what is always small: values, a JSON list that was passed in, the one row of the feed, a row for each collection."""
 _BUILT = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (\S+)")
 _SCANNED = re.compile(r"SCAN (\S+)")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")

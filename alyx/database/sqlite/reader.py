@@ -92,6 +92,17 @@ class LoopReader:
             result: T = done.value
             return result
 
+    def version(self) -> int:
+        """SQLite's data_version: another number than before if another connection has committed since; -1 if it cannot be had.
+
+        Inside a snapshot that this pass holds already it is that of the snapshot.
+        """
+        try:
+            rows: Rows = self._cursor.execute("PRAGMA data_version").fetchall()
+        except apsw.Error:
+            return -1
+        return int(rows[0][0])
+
     def close(self) -> None:
         """Close the connection."""
         self._drop()

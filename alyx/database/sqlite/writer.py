@@ -70,9 +70,15 @@ class _Sign(Enum):
 
 
 class Writer:
-    """The one thread that writes."""
+    """The one thread that writes. notify: called on the loop after each commit that changed something, when its requests have
+    their answers."""
 
-    def __init__(self, connect: Callable[[Patience], apsw.Connection], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        connect: Callable[[Patience], apsw.Connection],
+        loop: asyncio.AbstractEventLoop,
+        notify: Callable[[], None] = lambda: None,
+    ) -> None:
         self.writes = 0
         self.groups = 0
         self.lost_groups = 0
@@ -82,6 +88,8 @@ class Writer:
         """Why the last write could not be made, None when writes work: a fixed sentence, since anybody may read it."""
         self._connect = connect
         self._loop = loop
+        self._notify = notify
+        self._changed = False
         self._patience = Patience(PATIENCE)
         self._connection: apsw.Connection | None = None
         self._requests: queue.SimpleQueue[Request | _Sign] = queue.SimpleQueue()
@@ -123,6 +131,18 @@ class Writer:
             self._requests.put(_Sign.STOP)
         self._thread.join()
 
+    def _settle(self, group: list[Request], changed: bool) -> None:
+        for request in group:
+            future = request.future
+            if future.done():
+                continue
+            if request.failure is not None:
+                future.set_exception(request.failure)
+            else:
+                future.set_result(request.result)
+        if changed:
+            self._notify()
+
     # ---- the thread
 
     def _serve(self) -> None:
@@ -130,9 +150,10 @@ class Writer:
         while sign is not _Sign.STOP:
             group, sign = self._gather()
             if group:
+                self._changed = False
                 self._commit(group)
                 with contextlib.suppress(RuntimeError):  # the loop was closed under us; nobody waits any more
-                    self._loop.call_soon_threadsafe(_settle, group)
+                    self._loop.call_soon_threadsafe(self._settle, group, self._changed)
             if sign is not None or self.wal_pages >= self._checkpoint_at:
                 self._tend()
         if self._connection is not None:
@@ -227,6 +248,7 @@ class Writer:
         if pages < self.wal_pages:
             self._checkpoint_at = CHECKPOINT_PAGES
         self.wal_pages = pages
+        self._changed = True
         if self.trouble is not None:
             self.trouble = None
             _log.warning("writes work again")
@@ -320,14 +342,3 @@ def _fail(group: list[Request], failure: DatabaseError) -> None:
     """All of a group share a failure, also those that had failed by themselves: they saw work that does not stand."""
     for request in group:
         request.failure = failure
-
-
-def _settle(group: list[Request]) -> None:
-    for request in group:
-        future = request.future
-        if future.done():
-            continue
-        if request.failure is not None:
-            future.set_exception(request.failure)
-        else:
-            future.set_result(request.result)

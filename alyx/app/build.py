@@ -23,7 +23,7 @@ from alyx.database import tables
 from alyx.database.migrations.migrator import Migrator
 from alyx.database.sqlite.connection import CannotOpen
 from alyx.database.sqlite.engine import Engine
-from alyx.http import admin, docs, health, metrics
+from alyx.http import admin, client, docs, health, metrics
 from alyx.http import records as record_routes
 from alyx.http.edge import Edge, Observer
 from alyx.http.routes import Routes
@@ -186,6 +186,7 @@ class Program:
                 *self.health.routes(),
                 *metrics.routes(self._metrics, self._config.metrics()),
                 *docs.routes(source.schema, self._config.limits(), self._config.docs()),
+                *client.routes(live=self._config.docs().enabled),
             ]
         )
 

@@ -127,6 +127,19 @@ class Rule:
         """Values for the `doc_<field>` parameters, from a record in API form."""
         return {f"doc_{name}": tables.stored(field, doc[name]) for name, field in self._columns.items()}
 
+    @property
+    def givens(self) -> tuple[Given, ...]:
+        """The parts that depend on the caller, the request and constants alone, in the order of the text."""
+        return tuple(self._givens.values())
+
+    def lowering(self) -> Lowering:
+        """Lowers parts of this rule that read neither caller nor request; `doc` stands as the parameters `doc_<field>`."""
+        return Lowering(self._metadata, self._givens, self._outcomes({}), _value_column)
+
+    def table(self, collection: str) -> sa.Table:
+        """The table of a collection that the rule looks into."""
+        return self._metadata.tables[collection]
+
     def part(self, node: tree.Expr) -> Rule:
         """A condition inside this rule as a rule of its own; explain judges parts by it."""
         return Rule(self.text[node.start : node.end], self.place, node, self._metadata, digest="part")

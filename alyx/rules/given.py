@@ -71,8 +71,7 @@ def collect(expr: Expr, digest: str) -> dict[int, Given]:
     """The given parts of a tree by the identity of their node. digest: makes names unique where rules share a statement."""
     found: dict[int, Given] = {}
     for part in _maximal(expr):
-        needs = _needs(part)
-        late = "request" in needs
+        late = "request" in needs_of(part)
         if isinstance(part, tree.Auth):
             bind = f"auth_{part.name}"
         elif isinstance(part, tree.Request):
@@ -90,7 +89,7 @@ def _maximal(expr: Expr) -> Iterator[Expr]:
     if isinstance(expr, tree.Widen):  # says nothing in SQL
         yield from _maximal(expr.operand)
         return
-    needs = _needs(expr)
+    needs = needs_of(expr)
     if not needs & {"doc", "elsewhere", "local"}:
         composed = isinstance(expr, tree.Logic | tree.Not | tree.Cond) and expr.type.kind == "bool"
         if not (composed and "request" in needs):
@@ -103,7 +102,7 @@ def _maximal(expr: Expr) -> Iterator[Expr]:
         yield from _maximal(part)
 
 
-def _needs(expr: Expr, bound: frozenset[str] = frozenset()) -> set[str]:
+def needs_of(expr: Expr, bound: frozenset[str] = frozenset()) -> set[str]:
     """Which of doc, auth, request, elsewhere and local (a macro's variable from outside) a part reads."""
     match expr:
         case tree.Column():
@@ -115,9 +114,9 @@ def _needs(expr: Expr, bound: frozenset[str] = frozenset()) -> set[str]:
         case tree.Local():
             return set() if expr.name in bound else {"local"}
         case tree.Exists():
-            return {"elsewhere"} | _needs(expr.predicate, bound)
+            return {"elsewhere"} | needs_of(expr.predicate, bound)
         case tree.Comprehension():
             inner = bound | {expr.variable}
             rest = [item for item in (expr.predicate, expr.transform) if item is not None]
-            return _needs(expr.source, bound).union(*(_needs(item, inner) for item in rest))
-    return set().union(*(_needs(item, bound) for item in expr.parts()))
+            return needs_of(expr.source, bound).union(*(needs_of(item, inner) for item in rest))
+    return set().union(*(needs_of(item, bound) for item in expr.parts()))

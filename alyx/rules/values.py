@@ -227,6 +227,17 @@ def some(value: Any) -> Any:
     return value
 
 
+def is_text(value: Any) -> bool:
+    """Whether it is a text that SQL can be told: without NUL and lone surrogates, which no record holds either."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def truth(value: Any) -> bool | None:
     """A boolean of a condition; None, which stands for an error, for everything else."""
     return value if value is True or value is False else None

@@ -1,0 +1,185 @@
+"""How rules use the caller: which fields of `auth` are only ever tested for equality with values of records.
+
+Read by `audience`, once per rule; a single walk over the typed tree, which decides nothing about verdicts. What it does not know
+to be such an equality counts as "used otherwise", so a form that it has never seen splits classes, and is never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from alyx.rules import tree, types
+from alyx.rules.tree import Expr
+
+
+@dataclass(frozen=True)
+class Place:
+    """A column of `doc` whose values a field of the caller is compared with; is_list: with each element of the value."""
+
+    column: str
+    is_list: bool
+
+
+@dataclass(eq=False)
+class Lookup:
+    """One `collections.c.exists(...)`.
+
+    by_auth: column of c -> field of the caller, the conjuncts `m.column == auth.field`. rest: the other conjuncts.
+    positive: whether an error in it is as good as false. outer: the lookups around it, and in which of their conjuncts it stands.
+    """
+
+    node: tree.Exists
+    positive: bool
+    outer: tuple[tuple[Lookup, Expr], ...] = ()
+    by_auth: dict[str, str] = field(default_factory=dict)
+    rest: list[Expr] = field(default_factory=list)
+
+
+class Uses:
+    """What some rules do with the caller.
+
+    places, constants: per field what it is compared with by == and `in`. otherwise: the fields that are used in another way, too.
+    """
+
+    def __init__(self) -> None:
+        self.places: dict[str, dict[str, bool]] = {}
+        self.constants: dict[str, set[str]] = {}
+        self.otherwise: set[str] = set()
+
+    def read(self, rule: Expr) -> list[Lookup]:
+        """Add a rule; returns its lookups into other collections, those inside others included."""
+        walk = _Walk(self)
+        walk.visit(rule, positive=True)
+        return walk.lookups
+
+
+class _Walk:
+    def __init__(self, uses: Uses) -> None:
+        self.uses = uses
+        self.locals: Mapping[str, Place | None] = {}
+        """Variable of a macro -> the list column that it walks over; None where it walks over anything else."""
+        self.around: tuple[tuple[Lookup, Expr], ...] = ()
+        self.lookups: list[Lookup] = []
+
+    def visit(self, e: Expr, *, positive: bool = False) -> None:
+        """positive: an error of e is as good as false (lowering: on_error and negate are both off)."""
+        match e:
+            case tree.Auth():
+                self.uses.otherwise.add(e.name)
+            case tree.Logic():
+                for item in e.items:
+                    self.visit(item, positive=positive)
+            case tree.Cond():
+                self.visit(e.test)
+                self.visit(e.yes, positive=positive)
+                self.visit(e.no, positive=positive)
+            case tree.Equal():
+                if not (self.equal(e.left, e.right) or self.equal(e.right, e.left)):
+                    self.inside(e)
+            case tree.Contains():
+                self.contains(e)
+            case tree.Comprehension():
+                self.macro(e)
+            case tree.Exists():
+                self.lookup(e, positive)
+            case _:
+                self.inside(e)
+
+    def inside(self, e: Expr) -> None:
+        for part in e.parts():
+            self.visit(part)
+
+    # Equality -----------------------------------------------------------------------------------------------------------
+
+    def equal(self, caller: Expr, other: Expr) -> bool:
+        """Note `auth.x == other` if that is all it is."""
+        if not isinstance(caller, tree.Auth) or caller.type.kind != "string":
+            return False
+        if isinstance(other, tree.Const):
+            if isinstance(other.value, str):
+                self.uses.constants.setdefault(caller.name, set()).add(other.value)
+            return True
+        place = self.place(other)
+        if place is not None:
+            self.note(caller.name, place)
+        return place is not None
+
+    def note(self, name: str, place: Place) -> None:
+        known = self.uses.places.setdefault(name, {})
+        known[place.column] = known.get(place.column, False) or place.is_list
+
+    def place(self, e: Expr) -> Place | None:
+        """The column of `doc` that a text comes from, as it stands there."""
+        match e:
+            case tree.Column(source="doc") if e.type.kind == "string":
+                return Place(e.field.name, is_list=False)
+            case tree.Member(operand=tree.Column() as column, key=tree.Const() | tree.Widen(operand=tree.Const())):
+                return self.items(column)
+            case tree.Local() if e.type.kind == "string":
+                return self.locals[e.name]
+        return None
+
+    @staticmethod
+    def items(e: Expr) -> Place | None:
+        """The column of `doc` that a list of texts is."""
+        listed = isinstance(e, tree.Column) and e.source == "doc" and e.type.kind == "list" and e.type.item == types.STRING
+        return Place(e.field.name, is_list=True) if listed and isinstance(e, tree.Column) else None
+
+    def contains(self, e: tree.Contains) -> None:
+        """`auth.x in doc.list`, `auth.x in [doc.a, 'b']`, `doc.a in [auth.x, 'b']`: so many equalities."""
+        if isinstance(e.container, tree.ListOf):
+            for item in e.container.items:
+                if not (self.equal(e.item, item) or self.equal(item, e.item)):
+                    self.visit(e.item)
+                    self.visit(item)
+            if not e.container.items:
+                self.visit(e.item)
+            return
+        place = self.items(e.container)
+        if place is not None and isinstance(e.item, tree.Auth) and e.item.type.kind == "string":
+            self.note(e.item.name, place)
+        else:
+            self.inside(e)
+
+    # Macros and other collections ---------------------------------------------------------------------------------------
+
+    def macro(self, e: tree.Comprehension) -> None:
+        self.visit(e.source)
+        outer = self.locals
+        self.locals = {**outer, e.variable: self.items(e.source)}
+        for part in (e.predicate, e.transform):
+            if part is not None:
+                self.visit(part)
+        self.locals = outer
+
+    def lookup(self, e: tree.Exists, positive: bool) -> None:
+        found = Lookup(e, positive, self.around)
+        self.lookups.append(found)
+        around = self.around
+        for conjunct in conjuncts(e.predicate):
+            pair = _of_row(conjunct, e.variable)
+            if pair is not None and pair[0] not in found.by_auth:
+                found.by_auth[pair[0]] = pair[1]
+                continue
+            found.rest.append(conjunct)
+            self.around = (*around, (found, conjunct))
+            self.visit(conjunct, positive=positive)
+        self.around = around
+
+
+def conjuncts(e: Expr) -> list[Expr]:
+    """The conditions that must all hold for e to hold."""
+    if isinstance(e, tree.Logic) and e.conjunction:
+        return [part for item in e.items for part in conjuncts(item)]
+    return [e]
+
+
+def _of_row(e: Expr, variable: str) -> tuple[str, str] | None:
+    """(column, field of the caller) of `m.column == auth.field`."""
+    if isinstance(e, tree.Equal):
+        for caller, other in ((e.left, e.right), (e.right, e.left)):
+            mine = isinstance(other, tree.Column) and other.source == variable and other.type.kind == "string"
+            if mine and isinstance(caller, tree.Auth) and isinstance(other, tree.Column) and caller.type.kind == "string":
+                return other.field.name, caller.name
+    return None

@@ -1,0 +1,426 @@
+// What the client promises, with a socket that the test plays and a clock that it moves. Run by test_client.py with `node --test`.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+import { pathToFileURL } from "node:url";
+
+const { Alyx, AlyxError, comparator, compareText } = await import(pathToFileURL(process.env.ALYX_CLIENT));
+
+class Wire {
+  static all = [];
+  readyState = 0;
+  sent = [];
+  constructor(url) { this.url = url; Wire.all.push(this); }
+  send(text) { this.sent.push(JSON.parse(text)); }
+  close() { this.readyState = 3; }
+  open(clientId = "c1") { this.readyState = 1; return this.hear({ type: "connected", payload: { client_id: clientId, protocol: 1 } }); }
+  async hear(...messages) { for (const each of messages) this.onmessage({ data: JSON.stringify(each) }); await settle(); }
+  async drop(code) { this.readyState = 3; this.onclose({ code }); await settle(); }
+  of(type) { return this.sent.filter((each) => each.type === type); }
+}
+const settle = () => new Promise((done) => setImmediate(done));
+const pass = async (ms) => { mock.timers.tick(ms); await settle(); };
+const snapshot = (id, docs, cursor = "a.1", more = {}) =>
+  ({ id, type: "snapshot", payload: { subscription_id: `s${id}`, docs, total: docs.length, cursor, ...more } });
+const delta = (id, changes, cursor) => ({ type: "delta", payload: { subscription_id: `s${id}`, changes, cursor } });
+const refusal = (id, code) => ({ id, type: "error", payload: { code, message: "No." } });
+const jwt = (seconds) => `x.${Buffer.from(JSON.stringify({ exp: Date.now() / 1000 + seconds })).toString("base64url")}.y`;
+const client = (options = {}) => (alyx = new Alyx("http://127.0.0.1:1", { WebSocket: Wire, ...options }));
+const random = Math.random;
+let alyx;
+
+beforeEach(() => { mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_800_000_000_000 }); Wire.all = []; Math.random = () => 0.5; });
+afterEach(() => { alyx?.close(); mock.timers.reset(); mock.restoreAll(); Math.random = random; });
+
+async function subscribed(options = {}, question = {}) {
+  const heard = [], failed = [];
+  client(options);
+  const list = alyx.subscribe("posts", question, (docs, changes) => heard.push({ docs, changes }), (error) => failed.push(error));
+  const wire = Wire.all.at(-1);
+  await wire.open();
+  return { list, heard, failed, wire };
+}
+
+// --- order ------------------------------------------------------------------------------------------------------------------------
+
+test("texts are ordered by code point", () => {
+  const texts = ["\u{1F600}", "ｆ", "é", "é", "a", "", "ab", "Z", "\u{10FFFF}", "\uE000", "\uFFFD", "\u{1F601}", "a\u{1F600}", "aｆ"];
+  const points = (text) => [...text].map((each) => each.codePointAt(0));
+  const byPoints = (a, b) => {
+    const [x, y] = [points(a), points(b)], i = x.findIndex((point, at) => point !== y[at]);
+    return i < 0 ? x.length - y.length : (x[i] ?? -1) - (y[i] ?? -1);
+  };
+  for (const a of texts) for (const b of texts) assert.equal(Math.sign(compareText(a, b)), Math.sign(byPoints(a, b)), `${a} ${b}`);
+});
+
+test("nulls come first ascending and last descending, and the key goes the way of the last key", () => {
+  const docs = [{ id: "1", n: null }, { id: "2", n: 2 }, { id: "3", n: 10 }, { id: "4", n: 2 }];
+  const ids = (sort) => [...docs].sort(comparator(sort)).map((doc) => doc.id).join("");
+  assert.equal(ids("n"), "1243");
+  assert.equal(ids("-n"), "3421");
+  assert.equal(ids(["-n", "id"]), "3241");
+  assert.equal(ids(undefined), "1234");
+});
+
+test("decimals are compared exactly, bools as false before true, and json members numbers before texts", () => {
+  const sorted = (values, options, sort = "v") => values.map((v, i) => ({ id: i, v })).sort(comparator(sort, options)).map((doc) => doc.v);
+  assert.deepEqual(sorted(["10.50", "9.50", "-1.00", "9007199254740993.00", "9007199254740992.00"], { decimals: ["v"] }),
+    ["-1.00", "9.50", "10.50", "9007199254740992.00", "9007199254740993.00"]);
+  assert.deepEqual(sorted([true, false, null], {}), [null, false, true]);
+  const deep = [{ id: 1, m: { k: "a" } }, { id: 2, m: { k: 5 } }, { id: 3, m: {} }, { id: 4, m: null }].sort(comparator("m.k"));
+  assert.deepEqual(deep.map((doc) => doc.id), [3, 4, 2, 1]);
+  assert.deepEqual([{ slug: "b" }, { slug: "a" }].sort(comparator("", { key: "slug" })), [{ slug: "a" }, { slug: "b" }]);
+});
+
+// --- applying -----------------------------------------------------------------------------------------------------------------------
+
+test("a question goes out as it was asked, and its documents stay in its order", async () => {
+  const { list, heard, wire } = await subscribed({}, { filter: { n: { $gt: 0 } }, sort: "-n", limit: 3, decimals: [], key: "id" });
+  assert.equal(wire.url, "ws://127.0.0.1:1/api/realtime");
+  assert.deepEqual(wire.sent, [{ id: "1", type: "subscribe", payload: { collection: "posts", filter: { n: { $gt: 0 } }, sort: "-n", limit: 3 } }]);
+  await wire.hear(snapshot("1", [{ id: "a", n: 3 }, { id: "b", n: 1 }]));
+  await wire.hear(delta("1", { inserts: [{ id: "c", n: 2 }], updates: [{ id: "b", n: 9 }] }, "a.2"));
+  assert.deepEqual(list.docs.map((doc) => doc.id), ["b", "a", "c"]);
+  await wire.hear(delta("1", { deletes: ["a", "nobody"], inserts: [{ id: "c", n: 4 }] }, "a.3"));
+  assert.deepEqual(list.docs, [{ id: "b", n: 9 }, { id: "c", n: 4 }]);
+  assert.deepEqual(heard.map((each) => Object.keys(each.changes)), [["snapshot"], ["inserts", "updates"], ["deletes", "inserts"]]);
+});
+
+test("a row that is deleted and inserted in one delta stays", async () => {
+  const { list, wire } = await subscribed();
+  await wire.hear(snapshot("1", [{ id: "a", n: 1 }]), delta("1", { deletes: ["a"], inserts: [{ id: "a", n: 2 }] }, "a.2"));
+  assert.deepEqual(list.docs, [{ id: "a", n: 2 }]);
+});
+
+test("a fault in the page's own function stops nothing", async () => {
+  client();
+  const thrown = [];
+  mock.method(globalThis, "queueMicrotask", (action) => { try { action(); } catch (error) { thrown.push(error.message); } });
+  const list = alyx.subscribe("posts", {}, () => { throw new Error("page"); });
+  await Wire.all[0].open();
+  await Wire.all[0].hear(snapshot("1", []), delta("1", { inserts: [{ id: "a" }] }, "a.2"));
+  assert.deepEqual(list.docs, [{ id: "a" }]);
+  assert.deepEqual(thrown, ["page", "page"]);
+});
+
+// --- coming back --------------------------------------------------------------------------------------------------------------------
+
+test("after a lost connection each subscription resumes from its own cursor and keeps its documents", async () => {
+  const { list, heard, wire } = await subscribed();
+  alyx.subscribe("users", {}, () => {});
+  await wire.hear(snapshot("1", [{ id: "a" }], "e.1"), snapshot("2", [], "e.7"), delta("1", { inserts: [{ id: "b" }] }, "e.9"));
+  await wire.drop(1006);
+  assert.equal(alyx.status, "waiting");
+  await pass(125);
+  const next = Wire.all[1];
+  await next.open();
+  assert.deepEqual(next.sent.map((each) => [each.id, each.payload.collection, each.payload.since]), [["1", "posts", "e.9"], ["2", "users", "e.7"]]);
+  await next.hear({ id: "1", type: "resumed", payload: { subscription_id: "new", cursor: "e.9" } });
+  await next.hear({ type: "delta", payload: { subscription_id: "new", changes: { deletes: ["a"] }, cursor: "e.10" } });
+  assert.deepEqual(list.docs, [{ id: "b" }]);
+  assert.equal(heard.length, 3);
+  await next.hear(snapshot("1", [{ id: "z" }], "f.1", { reset: true }));
+  assert.deepEqual(list.docs, [{ id: "z" }]);
+  assert.deepEqual(heard.at(-1).changes, { snapshot: true, reset: true });
+});
+
+test("a snapshot that comes by itself is for the subscription that it names", async () => {
+  const { list, wire } = await subscribed();
+  await wire.hear(snapshot("1", [{ id: "a" }]));
+  await wire.hear({ type: "snapshot", payload: { subscription_id: "s1", docs: [], total: 0, cursor: "b.1", reset: true } });
+  assert.deepEqual(list.docs, []);
+});
+
+test("what an old connection still says is not heard", async () => {
+  const { list, wire } = await subscribed();
+  await wire.hear(snapshot("1", [{ id: "a" }]));
+  await wire.drop(1006);
+  await wire.hear(delta("1", { deletes: ["a"] }, "a.2"));
+  assert.deepEqual(list.docs, [{ id: "a" }]);
+});
+
+test("waits are random and grow from 0.25 to 15 seconds, and a connection that held starts them anew", async () => {
+  await subscribed();
+  const waits = [];
+  const next = async (code) => {
+    const count = Wire.all.length;
+    let waited = 0;
+    await Wire.all.at(-1).drop(code);
+    while (Wire.all.length === count) { await pass(125); waited += 125; }
+    waits.push(waited);
+  };
+  for (let i = 0; i < 9; i++) await next(1006);
+  assert.deepEqual(waits, [125, 250, 500, 1000, 2000, 4000, 7500, 7500, 7500]);
+  await Wire.all.at(-1).open();
+  await pass(5_000);
+  await next(1006);
+  assert.equal(waits.at(-1), 125);
+});
+
+test("a restart is met within a second, a slow line at once, and too many clients come back late", async () => {
+  const waited = async (code) => {
+    const { wire } = await subscribed();
+    const count = Wire.all.length;
+    await wire.drop(code);
+    let ms = 0;
+    for (; Wire.all.length === count; ms += 100) await pass(ms && 100);
+    alyx.close();
+    return ms - 100;
+  };
+  assert.equal(await waited(4408), 0);
+  assert.equal(await waited(1001), 500);
+  assert.equal(await waited(4429), 22_500);
+});
+
+test("a client that is always too slow does not come back in a circle without rest", async () => {
+  const { wire } = await subscribed();
+  await wire.drop(4408);
+  await pass(0);
+  await Wire.all[1].open();
+  await Wire.all[1].drop(4408);
+  await pass(0);
+  assert.equal(Wire.all.length, 2);
+  await pass(250);
+  assert.equal(Wire.all.length, 3);
+});
+
+test("a quiet line is asked whether it is alive, and a dead one is left", async () => {
+  const { wire } = await subscribed();
+  await pass(25_000);
+  assert.equal(wire.of("ping").length, 1);
+  await wire.hear({ type: "pong" });
+  await pass(25_000);
+  assert.equal(wire.of("ping").length, 2);
+  await pass(10_000);
+  assert.equal(wire.readyState, 3);
+  await pass(125);
+  assert.equal(Wire.all.length, 2);
+});
+
+test("a connection that never opens is given up", async () => {
+  client();
+  alyx.subscribe("posts", {}, () => {});
+  await pass(15_000);
+  await pass(125);
+  assert.equal(Wire.all.length, 2);
+});
+
+test("nothing is connected before something is wanted, nor when nothing is wanted any more", async () => {
+  client();
+  assert.equal(Wire.all.length, 0);
+  const list = alyx.subscribe("posts", {}, () => {});
+  await Wire.all[0].open();
+  await Wire.all[0].hear(snapshot("1", []));
+  list.close();
+  assert.deepEqual(Wire.all[0].of("unsubscribe").map((each) => each.payload), [{ subscription_id: "s1" }]);
+  await Wire.all[0].drop(1006);
+  await pass(20_000);
+  assert.equal(Wire.all.length, 1);
+  alyx.subscribe("posts", {}, () => {});
+  assert.equal(Wire.all.length, 2);
+});
+
+test("a subscription that is closed before its answer is ended when the answer comes", async () => {
+  const { list, heard, wire } = await subscribed();
+  list.close();
+  await wire.hear(snapshot("1", [{ id: "a" }]));
+  assert.deepEqual(wire.of("unsubscribe").map((each) => each.payload), [{ subscription_id: "s1" }]);
+  assert.equal(heard.length, 0);
+});
+
+// --- refusals -----------------------------------------------------------------------------------------------------------------------
+
+test("a subscription that the server refuses is over, also after a reconnect", async () => {
+  const { failed, wire } = await subscribed();
+  await wire.hear(refusal("1", "INVALID_FILTER"));
+  assert.ok(failed[0] instanceof AlyxError);
+  assert.deepEqual([failed[0].code, failed[0].message, failed[0].passing], ["INVALID_FILTER", "No.", false]);
+  await wire.drop(1006);
+  await pass(20_000);
+  assert.equal(Wire.all.length, 1);
+});
+
+test("a live one that grows too large ends by the error that names it", async () => {
+  const { failed, wire } = await subscribed();
+  await wire.hear(snapshot("1", []), { type: "error", payload: { subscription_id: "s1", code: "RESULT_TOO_LARGE", message: "No." } });
+  assert.equal(failed[0].code, "RESULT_TOO_LARGE");
+});
+
+test("a refusal that passes is asked again, once", async () => {
+  const { failed, wire } = await subscribed();
+  await wire.hear(refusal("1", "RATE_LIMITED"));
+  assert.equal(failed[0].passing, true);
+  assert.equal(wire.of("subscribe").length, 1);
+  await pass(3_000);
+  assert.equal(wire.of("subscribe").length, 2);
+  await wire.hear(refusal("1", "OVERLOADED"));
+  await wire.drop(1006);
+  await pass(125);
+  await Wire.all[1].open();
+  await pass(10_000);
+  assert.equal(Wire.all[1].of("subscribe").length, 1);
+});
+
+test("a question that is larger than a message may be is refused here", async () => {
+  const { failed } = await subscribed({}, { filter: { text: "x".repeat(70_000) } });
+  assert.equal(failed[0].code, "INVALID_MESSAGE");
+});
+
+// --- who is asking ------------------------------------------------------------------------------------------------------------------
+
+test("nothing is asked before the server has agreed who asks", async () => {
+  const { wire } = await subscribed({ token: "t1" });
+  assert.deepEqual(wire.sent.map((each) => [each.type, each.payload.token]), [["auth", "t1"]]);
+  await wire.hear({ id: wire.sent[0].id, type: "authenticated", payload: { user_id: "u" } });
+  assert.equal(wire.sent[1].type, "subscribe");
+  assert.equal(alyx.status, "online");
+});
+
+test("a token that is refused stops everything until there is another, and nothing is asked as nobody", async () => {
+  const { failed, wire } = await subscribed({ token: "bad" });
+  await wire.hear(refusal(wire.sent[0].id, "UNAUTHORIZED"));
+  assert.equal(alyx.status, "unauthorized");
+  assert.deepEqual([failed[0].code, failed[0].passing], ["UNAUTHORIZED", true]);
+  assert.equal(wire.of("subscribe").length, 0);
+  await pass(60_000);
+  assert.equal(Wire.all.length, 1);
+  await alyx.auth("good");
+  await Wire.all[1].open();
+  assert.equal(Wire.all[1].sent[0].payload.token, "good");
+});
+
+test("4401 asks for a new token and comes back with it at once", async () => {
+  const tokens = ["one", "two"];
+  const { wire } = await subscribed({ getToken: async () => tokens.shift() });
+  await wire.hear({ id: wire.sent[0].id, type: "authenticated", payload: { user_id: "u" } }, snapshot("1", [], "e.4"));
+  await wire.drop(4401);
+  await pass(0);
+  const next = Wire.all[1];
+  await next.open();
+  assert.equal(next.sent[0].payload.token, "two");
+  await next.hear({ id: next.sent[0].id, type: "authenticated", payload: { user_id: "u" } });
+  assert.equal(next.of("subscribe")[0].payload.since, "e.4");
+});
+
+test("a token is renewed on the open line before it ends", async () => {
+  const tokens = [jwt(900), jwt(1800)], second = tokens[1];
+  const { wire } = await subscribed({ getToken: async () => tokens.shift() });
+  const agree = () => wire.hear({ id: wire.of("auth").at(-1).id, type: "authenticated", payload: { user_id: "u" } });
+  await agree();
+  for (let i = 0; i < 84; i++) { await pass(10_000); await wire.hear({ type: "pong" }); }
+  assert.deepEqual(wire.of("auth").map((each) => each.payload.token).slice(1), [second]);
+  await agree();
+  assert.equal(Wire.all.length, 1);
+});
+
+test("signing in on an open line tells the user, and a bad token changes nothing", async () => {
+  const { wire } = await subscribed();
+  const signing = alyx.auth("t");
+  await settle();
+  alyx.subscribe("users", {}, () => {});
+  assert.equal(wire.of("subscribe").length, 1);
+  await wire.hear({ id: wire.of("auth")[0].id, type: "authenticated", payload: { user_id: "u7" } });
+  assert.equal(await signing, "u7");
+  assert.equal(wire.of("subscribe").length, 2);
+  const again = assert.rejects(alyx.auth("bad"), { code: "UNAUTHORIZED" });
+  await settle();
+  await wire.hear(refusal(wire.of("auth")[1].id, "UNAUTHORIZED"));
+  await again;
+  await wire.drop(1006);
+  await pass(125);
+  await Wire.all[1].open();
+  assert.equal(Wire.all[1].sent[0].payload.token, "t");
+});
+
+test("a token that comes while the line is greeted is the one that counts", async () => {
+  const { wire } = await subscribed({ token: "first" });
+  await alyx.auth("second");
+  await wire.hear({ id: wire.sent[0].id, type: "authenticated", payload: { user_id: "u" } });
+  assert.equal(wire.sent[1].payload.token, "second");
+  assert.equal(wire.of("subscribe").length, 0);
+});
+
+// --- channels -----------------------------------------------------------------------------------------------------------------------
+
+test("a channel keeps its members, hears messages, and is joined again after a reconnect with the last state", async () => {
+  client();
+  const seen = [], heard = [];
+  const room = alyx.join("room:1", { state: { name: "Ada" }, onPresence: (members) => seen.push([...members.keys()].join()), onMessage: (...words) => heard.push(words) });
+  assert.equal(room.send("early", 1), false);
+  const wire = Wire.all[0];
+  await wire.open("me");
+  assert.deepEqual(wire.sent[0].payload, { channel: "room:1", state: { name: "Ada" } });
+  await wire.hear({ id: "1", type: "presence", payload: { channel: "room:1", members: [{ id: "me", state: { name: "Ada" } }, { id: "x", state: {} }] } });
+  await wire.hear({ type: "presence_diff", payload: { channel: "room:1", joins: [{ id: "y", state: 1 }], leaves: ["x"] } });
+  await wire.hear({ type: "broadcast", payload: { channel: "room:1", event: "typing", data: { on: true }, from: "y" } });
+  assert.deepEqual(seen, ["me,x", "me,y"]);
+  assert.deepEqual(heard, [["typing", { on: true }, "y"]]);
+  assert.equal(room.send("typing", {}), true);
+  room.setState({ name: "Ada", away: true });
+  assert.deepEqual(wire.sent.slice(1).map((each) => [each.type, each.payload.channel]), [["broadcast", "room:1"], ["state", "room:1"]]);
+  await wire.drop(1001);
+  await pass(500);
+  await Wire.all[1].open("me2");
+  assert.deepEqual(Wire.all[1].sent[0].payload, { channel: "room:1", state: { name: "Ada", away: true } });
+  await Wire.all[1].hear({ id: "1", type: "presence", payload: { channel: "room:1", members: [{ id: "me2", state: {} }] } });
+  assert.deepEqual([...room.members.keys()], ["me2"]);
+  room.leave();
+  assert.equal(Wire.all[1].sent.at(-1).type, "leave");
+});
+
+test("a channel that may not be joined is over, a message that may not be sent is told and no more", async () => {
+  client();
+  const failed = [];
+  alyx.join("room:1", { onError: (error) => failed.push(error.passing) });
+  alyx.join("room:2", { onError: (error) => failed.push(error.passing) });
+  const wire = Wire.all[0];
+  await wire.open();
+  await wire.hear(refusal("1", "FORBIDDEN"), { id: "2", type: "presence", payload: { channel: "room:2", members: [] } }, refusal("2", "FORBIDDEN"));
+  assert.deepEqual(failed, [false, true]);
+  await wire.drop(1006);
+  await pass(125);
+  await Wire.all[1].open();
+  assert.deepEqual(Wire.all[1].sent.map((each) => each.payload.channel), ["room:2"]);
+});
+
+// --- records ------------------------------------------------------------------------------------------------------------------------
+
+const answers = (...given) => {
+  const calls = [];
+  mock.method(globalThis, "fetch", async (url, options) => {
+    calls.push({ url: String(url), ...options });
+    const [status, body] = given.shift();
+    return new Response(body === undefined ? null : JSON.stringify(body), { status });
+  });
+  return calls;
+};
+
+test("records are asked for with the same token, and their addresses are encoded", async () => {
+  const calls = answers([200, { docs: [] }], [200, { id: "a/b" }], [201, { id: "1" }], [204]);
+  client({ token: "t" });
+  await alyx.list("posts", { filter: ["a:eq:1", "b:eq:ü&"], sort: ["-a", "b"], limit: 5, where: undefined });
+  await alyx.get("posts", "a/b");
+  await alyx.create("posts", { title: "x" }, { idempotencyKey: "k" });
+  assert.equal(await alyx.remove("posts", 7), null);
+  assert.deepEqual(calls.map((each) => `${each.method} ${each.url.slice(18)}`), [
+    "GET /api/collections/posts?filter=a%3Aeq%3A1&filter=b%3Aeq%3A%C3%BC%26&sort=-a%2Cb&limit=5",
+    "GET /api/collections/posts/a%2Fb", "POST /api/collections/posts", "DELETE /api/collections/posts/7"]);
+  assert.deepEqual(calls[2].headers, { authorization: "Bearer t", "content-type": "application/json", "idempotency-key": "k" });
+});
+
+test("what is refused is an error with code, details and status, and an unreachable server is NETWORK", async () => {
+  answers([400, { error: "The body has 1 fault.", code: "VALIDATION_ERROR", details: [{ field: "title", code: "required", message: "is required" }] }]);
+  client();
+  const error = await alyx.create("posts", {}).catch((found) => found);
+  assert.deepEqual([error.code, error.status, error.message, error.details[0].field], ["VALIDATION_ERROR", 400, "The body has 1 fault.", "title"]);
+  mock.method(globalThis, "fetch", async () => { throw new TypeError("refused"); });
+  await assert.rejects(alyx.get("posts", "1"), { code: "NETWORK" });
+});
+
+test("a token that has expired is renewed once and the call made again", async () => {
+  const calls = answers([401, { code: "TOKEN_EXPIRED", error: "x" }], [200, { id: "1" }], [401, { code: "TOKEN_EXPIRED", error: "x" }], [401, { code: "UNAUTHORIZED", error: "x" }]);
+  const tokens = ["old", "new", "newer"];
+  client({ getToken: async () => tokens.shift() });
+  await alyx.get("posts", "1");
+  await assert.rejects(alyx.get("posts", "1"), { code: "UNAUTHORIZED" });
+  assert.deepEqual(calls.map((each) => each.headers.authorization), ["Bearer old", "Bearer new", "Bearer new", "Bearer newer"]);
+});

@@ -48,22 +48,35 @@ class Verifier:
         Raises AlyxError UNAUTHORIZED for anything but a valid Bearer token, TOKEN_EXPIRED for one that was valid once: an invalid
         token is never an anonymous caller (contract §3).
         """
+        return ANONYMOUS if authorization is None else self.credentials(authorization)[0]
+
+    def credentials(self, authorization: str | None) -> tuple[Identity, float | None]:
+        """As `identify`, with the moment at which the token ends in seconds since 1970; None for an anonymous caller."""
         if authorization is None:
-            return ANONYMOUS
+            return ANONYMOUS, None
         scheme, _, token = authorization.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > _LONGEST:
+        if scheme.lower() != "bearer":
             raise _unauthorized()
-        digest = hashlib.sha256(token.encode()).digest()
+        return self.authenticate(token.strip())
+
+    def authenticate(self, token: str) -> tuple[Identity, float | None]:
+        """Whose token this is, and when it ends, in seconds since 1970.
+
+        Raises AlyxError UNAUTHORIZED for one that is not valid, TOKEN_EXPIRED for one that was valid once.
+        """
+        if not token or len(token) > _LONGEST:
+            raise _unauthorized()
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         kept = self._kept.get(digest)
         if kept is not None and kept[0] > clock.seconds():
-            return kept[1]
+            return kept[1], kept[0]
         claims = self._verify(token)
         identity = _identity(claims)
         if len(self._kept) >= _KEPT:
             self._kept.clear()
-        self._kept[digest] = (float(claims["exp"]), identity)
-        return identity
+        expires = float(claims["exp"])
+        self._kept[digest] = (expires, identity)
+        return identity, expires
 
     def _verify(self, token: str) -> Mapping[str, Any]:
         import jwt  # only signed-in requests pay for the import

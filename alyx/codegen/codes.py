@@ -30,6 +30,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "PAYLOAD_TOO_LARGE": (413, "The body is larger than `server.max_body_size`."),
     "URI_TOO_LONG": (414, "Path and query are longer than 16 kB."),
     "UNSUPPORTED_MEDIA_TYPE": (415, "A body must be `application/json`."),
+    "UPGRADE_REQUIRED": (426, "The route speaks WebSocket only; `Upgrade` names it."),
     "RATE_LIMITED": (429, "Too many requests; come back after `Retry-After` seconds."),
     "REQUEST_HEADER_FIELDS_TOO_LARGE": (431, "The headers are larger than `limits.headers`."),
     "INTERNAL": (500, "A fault of the server; the log has it under the request id."),

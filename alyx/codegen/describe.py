@@ -22,6 +22,7 @@ _HEADERS = {
     "X-Request-ID": "The id of the request, as given or made.",
     "Retry-After": "Seconds after which it is worth trying again.",
     "Allow": "The methods that the route takes.",
+    "Upgrade": "The protocol that the route speaks.",
 }
 _ABOUT = (
     "Records over REST. Errors always have the same envelope with a `code`. Integers are 64 bit, timestamps are UTC with six"
@@ -46,7 +47,7 @@ def api(schema: Schema, limits: Limits, *, title: str = "Alyx", version: str | N
         description=description or _ABOUT,
         groups=(
             *(Group(item.name, item.description or f"Records of `{item.name}`.") for item in collections),
-            Group(operations.SERVER, "Several writes at once, health, metrics and this description."),
+            Group(operations.SERVER, "Several writes at once, live queries, health, metrics and this description."),
         ),
         operations=(*found, *operations.server(limits)),
         objects=named,

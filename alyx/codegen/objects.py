@@ -42,7 +42,8 @@ def shared(schema: Schema, limits: Limits) -> dict[str, Object]:
             "timestamp": "2026-03-01T08:00:00.123456Z",
         },
     )
-    return {"Error": error, "Fault": detail, **_batches(schema, limits), **_explanations(schema), **_states()}
+    ticket = Object((Member("ticket", _TEXT, True), Member("expires_in", Scalar("integer"), True, description="Seconds.")))
+    return {"Error": error, "Fault": detail, **_batches(schema, limits), **_explanations(schema), "Ticket": ticket, **_states()}
 
 
 def _table(words: dict[str, str]) -> str:

@@ -150,7 +150,7 @@ def _answer(answer: Answer) -> Json:
     if answer.error:
         found["content"] = {"application/json": {"schema": _error(answer)}}
     elif answer.body:
-        found["content"] = _content(answer.body)
+        found["content"] = _content(answer.body) | (_content(answer.instead) if answer.instead else {})
     return found
 
 

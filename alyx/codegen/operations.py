@@ -36,7 +36,7 @@ def errors(names: Iterable[str]) -> tuple[Answer, ...]:
 
 def _error(status: int, names: list[str]) -> Answer:
     text = "\n".join(f"- `{name}`: {codes.ERRORS[name][1]}" for name in names)
-    headers = ("Retry-After",) if status in (429, 503) else ()
+    headers = {426: ("Upgrade",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
     return Answer(status, text, headers=headers, error=True, codes=tuple(names))
 
 
@@ -68,8 +68,12 @@ def _list(schema: Schema, collection: Collection) -> Operation:
         _many(collection),
         name,
         f"List {name}",
-        "The records that the caller may read and that fit the question.",
-        (Answer(200, "A page of records.", Body(Named(f"{name}.list"))), *errors(_READ)),
+        "The records that the caller may read and that fit the question. Asked with `Accept: text/event-stream`, the answer is a"
+        " stream of events: a snapshot, then its changes; `Last-Event-ID` or `since` resumes it.",
+        (
+            Answer(200, "A page of records.", Body(Named(f"{name}.list")), instead=Body(_TEXT, "text/event-stream")),
+            *errors(_READ),
+        ),
         (*parameters.listing(schema, collection), parameters.AS_ADMIN),
     )
 
@@ -173,6 +177,7 @@ def server(limits: Limits) -> list[Operation]:
     return [
         _batch(limits),
         _explain(),
+        *_realtime(),
         _status("health", "/health", "Health of the parts", "Health", "Healthy.", ("OVERLOADED",)),
         _status("health_live", "/health/live", "Whether the process answers", "Status", "It does."),
         _status("health_ready", "/health/ready", "Whether it takes requests", "Status", "It does.", unready=True),
@@ -231,6 +236,33 @@ def _explain() -> Operation:
         (Answer(200, "Every rule that was judged.", Body(Named("Explanation"))), *errors((*wanted, *_UPLOAD))),
         body=Body(Named("Explain")),
     )
+
+
+def _realtime() -> list[Operation]:
+    signed_in = ("UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "NOT_FOUND")
+    connect = Operation(
+        "connect",
+        "get",
+        "/api/realtime",
+        SERVER,
+        "Live queries over a WebSocket",
+        "A WebSocket handshake (RFC 6455). Absent when `realtime.enabled` is false.",
+        (
+            Answer(101, "The WebSocket is open.", headers=("Upgrade",)),
+            *errors((*_ALL, *signed_in, "FORBIDDEN", "UPGRADE_REQUIRED")),
+        ),
+        (parameters.TICKET,),
+    )
+    ticket = Operation(
+        "create_ticket",
+        "post",
+        "/api/realtime/ticket",
+        SERVER,
+        "A ticket for a browser's WebSocket or EventSource",
+        "Good once, within 30 seconds, as `?ticket=` on `/api/realtime` and on event streams. Needs a token.",
+        (Answer(200, "The ticket.", Body(Named("Ticket"))), *errors((*_ALL, *signed_in, "OVERLOADED", "DATABASE_UNAVAILABLE"))),
+    )
+    return [connect, ticket]
 
 
 def _status(

@@ -96,6 +96,7 @@ IF_MATCH = Parameter(
     "If-Match", "header", Scalar("string"), "An `ETag`; when the record has changed since, nothing is done and the answer is 412."
 )
 IF_NONE_MATCH = Parameter("If-None-Match", "header", Scalar("string"), "An `ETag`; while it still fits, the answer is 304.")
+TICKET = Parameter("ticket", "query", Scalar("string"), "A ticket in place of `Authorization`, which browsers cannot send here.")
 UPSERT = Parameter(
     "upsert", "query", Scalar("boolean"), "`true` creates the record when the id is free and the create rule allows it."
 )

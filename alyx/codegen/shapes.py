@@ -115,7 +115,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One status that an operation answers with. error: the body is the error envelope, `codes` are those it may carry."""
+    """One status that an operation answers with. error: the body is the error envelope, `codes` are those it may carry.
+
+    instead: another body, for those who ask for its media type.
+    """
 
     status: int
     description: str
@@ -123,6 +126,7 @@ class Answer:
     headers: tuple[str, ...] = ()
     error: bool = False
     codes: tuple[str, ...] = ()
+    instead: Body | None = None
 
 
 @dataclass(frozen=True, slots=True)

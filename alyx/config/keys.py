@@ -178,10 +178,12 @@ KEYS: tuple[Key, ...] = (
     *_rate_limit("login", 5, "1m"),
     *_rate_limit("register", 3, "1m"),
     *_rate_limit("password_reset", 3, "1h"),
-    Key("realtime.enabled", FLAG, True, later=True),
+    Key("realtime.enabled", FLAG, True),
     Key("realtime.poll_interval", SPAN, "20ms"),
-    Key("realtime.max_connections", _whole(0), 10000, later=True),
-    Key("realtime.max_subscriptions_per_client", _whole(1), 100, later=True),
+    Key("realtime.max_connections", _whole(0), 10000),
+    Key("realtime.max_connections_per_user", _whole(0), 1000),
+    Key("realtime.max_connections_per_address", _whole(0), 1000),
+    Key("realtime.max_subscriptions_per_client", _whole(1), 100),
     Key("realtime.retention", DURATION, "24h"),
     Key("logging.level", _choice("debug", "info", "warning", "error"), "info"),
     Key("logging.format", _choice("console", "json")),
@@ -213,7 +215,7 @@ KEYS: tuple[Key, ...] = (
     Key("limits.batch", _whole(1), 100),
     Key("limits.create_many", _whole(1), 1000),
     Key("limits.requests", RATE, "off"),
-    Key("limits.realtime_messages", RATE, "200/s", later=True),
+    Key("limits.realtime_messages", RATE, "200/s"),
 )
 """Every fixed key of contract §2."""
 

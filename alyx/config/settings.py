@@ -14,6 +14,7 @@ from alyx.auth import tokens
 from alyx.config.keys import BY_NAME, KEYS
 from alyx.database.sqlite import engine
 from alyx.http import settings as http_settings
+from alyx.realtime import settings as realtime_settings
 from alyx.records.limits import Limits
 
 
@@ -88,8 +89,24 @@ class Config:
         )
 
     def server(self) -> http_settings.Server:
-        """For the socket."""
-        return http_settings.Server(max_header_size=self.values["limits.headers"])
+        """For the socket. Live connections have places of their own, so that they leave room for requests."""
+        live: int = self.values["realtime.max_connections"] if self.values["realtime.enabled"] else 0
+        return http_settings.Server(
+            max_header_size=self.values["limits.headers"],
+            max_connections=http_settings.Server().max_connections + live,
+        )
+
+    def realtime(self) -> realtime_settings.Settings | None:
+        """For live queries; None where they are switched off."""
+        if not self.values["realtime.enabled"]:
+            return None
+        return realtime_settings.Settings(
+            max_connections=self.values["realtime.max_connections"],
+            max_connections_per_user=self.values["realtime.max_connections_per_user"],
+            max_connections_per_address=self.values["realtime.max_connections_per_address"],
+            max_subscriptions=self.values["realtime.max_subscriptions_per_client"],
+            messages=self.values["limits.realtime_messages"],
+        )
 
     def logging(self, *, dev: bool) -> http_settings.Logging:
         """For the log: console in development, JSON in production unless the file says otherwise."""

@@ -22,6 +22,8 @@ from alyx.base import ids
 from alyx.base.errors import AlyxError
 from alyx.http import envelope, settings
 from alyx.http.exchange import CONTINUE, Exchange
+from alyx.http.lasting import Lasting
+from alyx.http.message import OFFER
 from alyx.http.outbox import Outbox, Round
 
 MAX_PIPELINED: Final = 100
@@ -79,6 +81,8 @@ class Connection(HttpToolsProtocol):
         self._hosts = 0
         self._codings: list[bytes] = []
         self._upgrading = False
+        # What came behind a request that offers a WebSocket: HTTP or not, which its answer will say. None without an offer.
+        self._behind: bytes | None = None
         self._fed = 0
         self._chunk = 0
         self._content = 0
@@ -101,6 +105,10 @@ class Connection(HttpToolsProtocol):
         """Bytes of requests; refused where they pass a limit or are no HTTP."""
         if self._ignoring:
             return
+        if self._behind is not None:
+            self._behind += data
+            self.flow.pause_reading()
+            return
         self._chunk = len(data)
         self._fed += self._chunk
         try:
@@ -119,16 +127,32 @@ class Connection(HttpToolsProtocol):
             self._refuse("BAD_REQUEST", "The body of the request is mostly not a body.")
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser. An Upgrade may be ignored (RFC 9110 §7.8), and there is no protocol here to change to; but the parser
-        takes all behind such a head, its body included, for another protocol. So the head is read again without the offer."""
+        """Feed the parser. An Upgrade may be ignored (RFC 9110 §7.8), and there is no protocol here to change to but one; yet
+        the parser takes all behind such a head, its body included, for another protocol. So the head is read again without the
+        offer. What follows the offer of a WebSocket waits for the answer."""
         while True:
             try:
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade() + data[upgrade.args[0] :]
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does, for the same reason
+                rest = data[upgrade.args[0] :]
+                if self._behind is not None:
+                    self._behind = rest
+                    return
+                data = self._without_upgrade() + rest
+                self._renew_parser()
+
+    def _renew_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does, for the same reason
+
+    def _offers_websocket(self) -> bool:
+        """Whether the head is that of a WebSocket's handshake (RFC 6455 §4.2.1), as far as it concerns the connection."""
+        if self.parser.get_method() != b"GET" or self.parser.get_http_version() != "1.1" or self._codings:
+            return False
+        upgrade = [value for name, value in self.headers if name == b"upgrade"]
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        return len(upgrade) == 1 and upgrade[0].strip().lower() == b"websocket" and lengths in ([], [b"0"])
 
     def _without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
@@ -210,12 +234,16 @@ class Connection(HttpToolsProtocol):
             self._refuse("BAD_REQUEST", fault)
             raise RuntimeError("the head is in doubt")
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
-            self._upgrading = True  # _parse reads this head again
-            return
+            if not self._offers_websocket():
+                self._upgrading = True  # _parse reads this head again
+                return
+            self._behind = b""
         # What was fed so far belongs to heads; from here on the bytes of a body are counted.
         self._fed = self._content = 0
         self._due = inf
         self._complete_scope()
+        if self._behind is not None:
+            cast("dict[str, Any]", self.scope)[OFFER] = True
         busy = self._busy()
         exchange = Exchange(
             self.scope,
@@ -277,6 +305,9 @@ class Connection(HttpToolsProtocol):
 
     def _finished(self, exchange: Exchange) -> None:
         self.server_state.total_requests += 1
+        if exchange.lasting is not None:
+            self._hand_over(exchange.lasting)
+            return
         if self.transport.is_closing():
             return
         partial = self._in_head and self._fed
@@ -295,6 +326,33 @@ class Connection(HttpToolsProtocol):
             self._due = inf
             self._running = following
             self._start(following, app)
+        elif self._behind is not None:
+            self._go_on_in_http()
+
+    def _go_on_in_http(self) -> None:
+        """The offer of a WebSocket was not taken; what came behind it is the next request."""
+        rest, self._behind = self._behind, None
+        self._renew_parser()
+        if rest:
+            self.data_received(rest)
+
+    def _hand_over(self, lasting: Lasting) -> None:
+        """Another protocol has the connection from here on; nothing of this one is kept."""
+        transport = cast(Outbox, self.transport)
+        self._due = inf
+        if self._ignoring or self._guard.stopping or transport.is_closing():
+            lasting.drop()
+            transport.close()
+            return
+        self.flow.resume_reading()
+        raw, unsaid = transport.release()
+        self.connections.discard(self)
+        self.pipeline.clear()
+        behind = self._behind or b""
+        # The parser holds this object, and the latest exchange the transport: without these all of it goes at once.
+        self.parser = self.cycle = None  # type: ignore[assignment]  # as uvicorn does at the end of a connection
+        self._running = None
+        lasting.adopt(raw, self._guard.round, self.connections, unsaid, behind)
 
     def _start(self, exchange: Exchange, app: Any) -> None:
         task = exchange.task = self.loop.create_task(exchange.run_asgi(app))

@@ -19,7 +19,7 @@ from alyx.base.identity import ANONYMOUS, Identity
 from alyx.database import work
 from alyx.http import envelope, settings
 from alyx.http.address import Proxies
-from alyx.http.message import API_POLICY, Disconnected, Header, Message, Receive, Request, Response, Scope, Send
+from alyx.http.message import API_POLICY, TAKEOVER, Disconnected, Header, Message, Receive, Request, Response, Scope, Send
 from alyx.http.origin import Origins
 from alyx.http.rate import AddressRate
 from alyx.http.routes import Path, Routes
@@ -140,6 +140,9 @@ class Edge:
         headers = [(b"x-request-id", request.request_id.encode()), _NOSNIFF, _FRAME, _REFERRER]
         policy = response.policy
         headers.append(_API_POLICY if policy is API_POLICY else (b"content-security-policy", policy))
+        if response.lasting is not None:
+            await self._hand_over(request, response, headers, send)
+            return
         if status != 204 and status != 304:
             headers.append((b"content-type", response.content_type))
             headers.append((b"content-length", b"%d" % len(body)))
@@ -152,6 +155,15 @@ class Edge:
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+
+    async def _hand_over(self, request: Request, response: Response, headers: list[Header], send: Send) -> None:
+        """Say the head, and leave the connection to what follows it."""
+        if response.content_type:
+            headers.append((b"content-type", response.content_type))
+        headers += response.headers or []
+        if self._origins.active:
+            headers += self._origins.headers(request)
+        await send({"type": TAKEOVER, "status": response.status, "headers": headers, "lasting": response.lasting})
 
     def _observe(self, request: Request, status: int, size: int, started: float) -> None:
         seconds = perf_counter() - started

@@ -14,7 +14,8 @@ from typing import Any, Final
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from alyx.http.message import WHOLE_BODY
+from alyx.http.lasting import Lasting
+from alyx.http.message import TAKEOVER, WHOLE_BODY
 
 _log = logging.getLogger("alyx.http")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,7 +54,10 @@ class Exchange(RequestResponseCycle):
 
     finished: called once when the answer is complete. default_head: lines such as `date: ...\\r\\n` that every answer carries.
     body, more_body, disconnected, keep_alive, response_complete are shared with the connection, as uvicorn's are.
+    lasting: what takes the connection over after this answer, if anything.
     """
+
+    lasting: Lasting | None = None
 
     def __init__(
         self,
@@ -146,6 +150,8 @@ class Exchange(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         """ASGI send. The head waits for the first piece of the body and goes out with it in one write."""
         if self.disconnected:
+            if message["type"] == TAKEOVER:
+                message["lasting"].drop()
             return
         if message["type"] == "http.response.start":
             if self.response_started:
@@ -154,10 +160,24 @@ class Exchange(RequestResponseCycle):
             self._start(message["status"], message["headers"])
             return
         if not self.response_started or self.response_complete:
+            if message["type"] == TAKEOVER and not self.response_started:
+                self._hand_over(message["status"], message["headers"], message["lasting"])
+                return
             raise RuntimeError("a piece of the answer came before its start or after its end")
         self._write(message.get("body", b""), message.get("more_body", False))
         if self.flow.write_paused and not self.response_complete:
             await self.flow.drain()
+
+    def _hand_over(self, status: int, headers: list[tuple[bytes, bytes]], lasting: Lasting) -> None:
+        """Say a head of our own routes; the connection gives what follows to `lasting`."""
+        self.response_started = True
+        block = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+        self.transport.write(STATUS_LINE[status] + self._default_head + block + b"\r\n")
+        self.lasting = lasting
+        self.response_complete = True
+        self.message_event.set()
+        if self._finished is not None:
+            self._finished(self)
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         lines = [name + b": " + value for name, value in headers]

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from alyx.base import json
 from alyx.base.errors import AlyxError
 from alyx.base.identity import ANONYMOUS, Identity
+from alyx.http.lasting import Lasting
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -24,6 +25,10 @@ JSON: Final = b"application/json"
 WHOLE_BODY: Final = "alyx.whole_body"
 """In a scope: a function that gives the body if it is here already, else None. Our own server sets it: a deadline costs as
 much as half of the validation, and most bodies come with their head."""
+OFFER: Final = "alyx.offer"
+"""In a scope: present where the client offers to go on in the WebSocket protocol, and the connection can."""
+TAKEOVER: Final = "alyx.takeover"
+"""A message of our own from the edge to the server: like `http.response.start`, and then `lasting` has the connection."""
 API_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
 
 
@@ -40,6 +45,9 @@ class Response:
 
     __slots__ = ("body", "content_type", "headers", "policy", "status")
 
+    lasting: Lasting | None = None
+    """What has the connection after the head: only where the answer is a Takeover."""
+
     def __init__(
         self,
         status: int = 200,
@@ -53,6 +61,19 @@ class Response:
         self.content_type = content_type
         self.headers = headers
         self.policy = policy
+
+
+class Takeover(Response):
+    """An answer whose head is followed by another protocol (101) or by a body without an end (200).
+
+    lasting: has the connection from then on. headers: all of them but those that every answer has; a 101 has no content type.
+    """
+
+    __slots__ = ("lasting",)
+
+    def __init__(self, status: int, lasting: Lasting, headers: list[Header], content_type: bytes = b"") -> None:
+        super().__init__(status, b"", content_type, headers)
+        self.lasting = lasting
 
 
 def json_response(value: object, status: int = 200, headers: list[Header] | None = None) -> Response:

@@ -45,6 +45,10 @@ class Origins:
             allowed.append((b"access-control-allow-credentials", b"true"))
         return allowed
 
+    def allows(self, origin: bytes) -> bool:
+        """Whether pages of this origin may call."""
+        return self._any or self._allows(origin)
+
     def preflight(self, request: Request) -> Response | None:
         """204 for a preflight, also for an origin that is not allowed (it then carries no permission); None for anything else."""
         origin = request.raw_header(b"origin")

@@ -8,10 +8,18 @@ answer, while thirty more are being made; written together they cost a quarter l
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 _MOST = 65_536
 """Bytes that wait; more are handed on at once, so that the transport can say when the client does not keep up."""
+
+
+class Flushes(Protocol):
+    """What may have something to say at the end of a pass."""
+
+    def flush(self) -> None:
+        """Write what waits."""
+        ...
 
 
 class Round:
@@ -19,9 +27,9 @@ class Round:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._call_soon = loop.call_soon
-        self._waiting: list[Outbox] = []
+        self._waiting: list[Flushes] = []
 
-    def add(self, outbox: Outbox) -> None:
+    def add(self, outbox: Flushes) -> None:
         """Have it flushed after this pass."""
         if not self._waiting:
             self._call_soon(self._flush)
@@ -60,6 +68,11 @@ class Outbox(asyncio.Transport):
         data, self._unsaid = self._unsaid, b""
         if data and not self._transport.is_closing():
             self._transport.write(data)
+
+    def release(self) -> tuple[asyncio.Transport, bytes]:
+        """The transport itself, and what is still to be said on it, for whoever takes the connection over."""
+        unsaid, self._unsaid = self._unsaid, b""
+        return self._transport, unsaid
 
     def close(self) -> None:
         """Say what waits, then close."""

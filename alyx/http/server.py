@@ -24,12 +24,18 @@ from uvicorn.server import ServerState
 from alyx.base import clock
 from alyx.http import settings
 from alyx.http.connection import Connection, Guard
+from alyx.http.lasting import Lasting
 
 T = TypeVar("T")
 
 _log = logging.getLogger("alyx.http")
 _GRACE: Final = 0.05
 _POLL: Final = 0.02
+_AT_ONCE: Final = 500
+"""Connections that are looked at in one pass of the loop."""
+_FAREWELLS: Final = 1_000
+"""WebSockets and event streams that are closed in a second when the server stops."""
+_LONGEST_FAREWELL: Final = 10.0
 
 
 class Serving:
@@ -159,7 +165,7 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             self._refresh_date()
-            self._sweep()
+            await self._sweep()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, answer what was asked, close what is idle; after the hard limit cut the rest."""
@@ -173,17 +179,36 @@ class _Server(uvicorn.Server):
         # What is in the kernel's buffers already was asked before the stop: read it once more before closing.
         await asyncio.sleep(_GRACE)
         state = self.server_state
-        for connection in list(state.connections):
-            connection.shutdown()
         end = asyncio.get_running_loop().time() + self._guard.deadlines.shutdown
+        for connection in list(state.connections):
+            if isinstance(connection, Connection):
+                connection.shutdown()
+        await self._close_lasting(end)
         while (state.connections or state.tasks) and not self.hurry.is_set():
             now = asyncio.get_running_loop().time()
             if now >= end:
                 _log.warning("%d requests did not finish in time and were cut", len(state.tasks))
                 break
-            self._sweep()
+            await self._sweep()
             await asyncio.sleep(_POLL)
         await self._cut()
+
+    async def _close_lasting(self, end: float) -> None:
+        """Say farewell to WebSockets and event streams, spread so that their clients do not all return at one moment. end: the
+        loop's time at which the last has to be told."""
+        now = asyncio.get_running_loop().time
+        lasting: list[Any] = [each for each in list(self.server_state.connections) if isinstance(each, Lasting)]
+        seconds = min(len(lasting) / _FAREWELLS, _LONGEST_FAREWELL, max(0.0, end - now()))
+        began = now()
+        told = 0
+        while told < len(lasting) and not self.hurry.is_set():
+            passed = now() - began + _POLL
+            until = len(lasting) if passed >= seconds else int(len(lasting) * passed / seconds)
+            for each in lasting[told:until]:
+                each.shutdown()
+            told = until
+            if told < len(lasting):
+                await asyncio.sleep(_POLL)
 
     async def _cut(self) -> None:
         tasks = list(self.server_state.tasks)
@@ -192,14 +217,20 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.transport.abort()
+            elif isinstance(connection, Lasting):
+                connection.abort()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
 
-    def _sweep(self) -> None:
+    async def _sweep(self) -> None:
+        """Look at every connection; thousands of them in several passes, so that no request waits for it."""
         now = asyncio.get_running_loop().time()
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection):
+        connections = self.server_state.connections
+        for number, connection in enumerate(list(connections), 1):
+            if isinstance(connection, Connection | Lasting) and connection in connections:
                 connection.check(now)
+            if not number % _AT_ONCE:
+                await asyncio.sleep(0)
 
     def _refresh_date(self) -> None:
         date = formatdate(clock.seconds(), usegmt=True).encode()

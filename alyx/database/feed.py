@@ -22,7 +22,8 @@ NEAR = 256
 """Lines behind the end of the log up to which those of one collection may be looked for on the event loop."""
 
 _COLUMNS = "seq, collection, op, doc_id, before, after, hidden_before, hidden_after, at, nonce"
-_LINES = f"SELECT {_COLUMNS} FROM _alyx_changes WHERE seq >= ? ORDER BY seq LIMIT ?"
+# A range and no LIMIT: SQLite compiles a statement anew whenever a bound LIMIT is bound, which costs more than to read a line.
+_LINES = f"SELECT {_COLUMNS} FROM _alyx_changes WHERE seq BETWEEN ? AND ? ORDER BY seq"
 _HISTORY = f"SELECT {_COLUMNS} FROM _alyx_changes WHERE seq > ? AND collection = ? ORDER BY seq LIMIT ?"
 _LAST = Statement("SELECT last_seq FROM _alyx_feed", (), light=True)
 _NONCE = "SELECT nonce FROM _alyx_changes WHERE seq = ?"
@@ -72,7 +73,10 @@ class Position(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a reader knows of the last line that it has handed out. epoch, nonce: None if it has not seen them."""
+    """What a reader knows of the last line that it has handed out: all that has to be kept to go on from there later.
+
+    epoch, nonce: those of the line; None where they are not known, and then nothing tells another history from this one.
+    """
 
     seq: int
     epoch: str | None = None
@@ -103,7 +107,7 @@ def read_changes(after: int, limit: int) -> Work[tuple[Position, list[Change]]]:
     Light. It does not judge whether they follow without a gap: `follow` does.
     """
     position = yield from read_position()
-    return position, (yield from _read_lines(after + 1, min(limit, position.seq - after)))
+    return position, (yield from _read_lines(after + 1, min(after + limit, position.seq)))
 
 
 def read_history(collection: str, after: int, limit: int) -> Work[list[Change]]:
@@ -132,9 +136,8 @@ def follow(mark: Mark, limit: int) -> Work[tuple[Position, list[Change]]]:
         raise HistoryLost("forked")
     if mark.seq == position.seq and mark.nonce in (None, position.nonce):
         return position, []
-    lines = yield from _read_lines(mark.seq, min(limit, position.seq - mark.seq) + 1)
+    lines = yield from _read_lines(mark.seq, min(mark.seq + limit, position.seq))
     own = lines.pop(0) if lines and lines[0].seq == mark.seq else None
-    del lines[limit:]  # one too many where the mark's own line is trimmed
     _judge(mark, position, own, lines)
     return position, lines
 
@@ -153,18 +156,14 @@ def _judge(mark: Mark, position: Position, own: Change | None, lines: Sequence[C
         raise HistoryLost("forked")
 
 
-def _read_lines(first: int, count: int) -> Work[list[Change]]:
-    """At most `count` lines from number `first` on, in pieces that are short each."""
+def _read_lines(first: int, last: int) -> Work[list[Change]]:
+    """The lines of these numbers, in pieces that are short each; it ends early when they are large."""
     lines: list[Change] = []
     size = 0
-    while count > 0 and size < ENOUGH:
-        asked = min(count, PIECE)
-        rows = yield Statement(_LINES, (first, asked), light=True)
+    while first <= last and size < ENOUGH:
+        rows = yield Statement(_LINES, (first, min(first + PIECE - 1, last)), light=True)
         lines += map(Change._make, rows)
-        if len(rows) < asked:
-            break
-        count -= asked
-        first = lines[-1].seq + 1
+        first += PIECE
         size += _size(rows)
     return lines
 

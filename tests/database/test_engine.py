@@ -141,6 +141,17 @@ def test_stored_answers_expire_after_a_day(running: Running) -> None:
     asyncio.run(main())
 
 
+def test_tickets_that_nobody_used_expire(running: Running) -> None:
+    async def main() -> None:
+        async with running() as engine:
+            for name, expires_at in (("old", 1.0), ("older", 0.5), ("new", clock.seconds() + 30)):
+                await engine.write(ask("INSERT INTO _alyx_tickets VALUES (CAST(? AS BLOB), '{}', ?)", name, expires_at))
+            assert await engine.expire_tickets() == 2
+            assert await engine.read(ask("SELECT CAST(hash AS TEXT) FROM _alyx_tickets")) == [("new",)]
+
+    asyncio.run(main())
+
+
 def test_a_backup_is_a_whole_database_and_overwrites_nothing(running: Running, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
 

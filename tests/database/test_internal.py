@@ -10,13 +10,17 @@ from pathlib import Path
 import apsw
 import pytest
 
+from alyx.database.migrations import Migrator
 from alyx.database.sqlite import changes, internal
 from alyx.database.sqlite.connection import CannotOpen, connect
 from alyx.database.sqlite.engine import Engine, Settings
+from alyx.schema.load import loads
 from tests.database import made
+from tests.database.data.make import PROJECT
 from tests.database.made import add_user, ask
 
 RELEASES = sorted((Path(__file__).parent / "data").glob("release-*.db"))
+PROJECTS = sorted((Path(__file__).parent / "data").glob("project-*.db"))
 
 
 def _tables(connection: apsw.Connection) -> dict[str, str]:
@@ -29,7 +33,8 @@ def test_a_new_database_gets_all_tables_strict(tmp_path: Path) -> None:
     internal.upgrade(connection)
     tables = _tables(connection)
     assert set(tables) == {
-        "_alyx_meta", "_alyx_feed", "_alyx_changes", "_alyx_generations", "_alyx_migrations", "_alyx_idempotency", "_alyx_tickets",
+        "_alyx_meta", "_alyx_feed", "_alyx_changes", "_alyx_generations", "_alyx_migrations", "_alyx_idempotency",
+        "_alyx_tickets",
     }  # fmt: skip
     assert all("STRICT" in text for text in tables.values())
     assert internal.version(connection) == len(internal.STEPS)
@@ -102,6 +107,25 @@ def test_several_may_upgrade_at_once(tmp_path: Path) -> None:
     assert connect(tmp_path / "a.db").execute("SELECT count(*) FROM _alyx_feed").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.stem)
+def test_the_project_of_every_release_gets_triggers_of_today_and_nothing_else(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    shutil.copy(project, path)
+    migrator = Migrator(path, tmp_path / "migrations")
+    schema = loads(PROJECT)
+    assert migrator.plan(schema).empty
+    connection = connect(path)
+    picture = "SELECT (SELECT count(*) FROM _alyx_migrations), (SELECT group_concat(generation) FROM _alyx_generations)"
+    before = connection.execute(picture).fetchall()
+    connection.execute("INSERT INTO notes (id, text) VALUES ('n2', 'before')")
+    assert not migrator.apply(schema).changed
+    connection.execute("INSERT INTO notes (id, text) VALUES ('n3', 'after')")
+    assert migrator.drift(schema).found == ()
+    assert connection.execute(picture).fetchall() == before
+    lines = connection.execute("SELECT seq, op, doc_id, nonce <> 0 FROM _alyx_changes ORDER BY seq").fetchall()
+    assert lines == [(1, "insert", "n1", 0), (2, "update", "n1", 0), (3, "insert", "n2", 0), (4, "insert", "n3", 1)]
+
+
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.stem)
 def test_the_database_of_every_release_opens_and_works(release: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.db"
@@ -127,5 +151,6 @@ def test_the_database_of_every_release_opens_and_works(release: Path, tmp_path: 
     assert changes.install(connection, made.BLOG, lambda _: frozenset()) == []
 
 
-def test_there_is_a_fixture_of_a_release() -> None:
+def test_there_are_fixtures_of_a_release() -> None:
     assert RELEASES
+    assert PROJECTS

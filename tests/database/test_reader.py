@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -346,3 +347,11 @@ def test_penalties_double_and_end() -> None:
     assert not plans.admits("a", ())
     plans.until["a"] = 1.0
     assert plans.admits("a", ())
+
+
+def test_a_penalty_of_the_change_log_does_not_grow() -> None:
+    plans = reader.Plans(apsw.Connection(":memory:"))
+    sql = "SELECT after FROM _alyx_changes WHERE seq = ?"
+    for _ in range(20):
+        plans.punish(sql)
+    assert plans.until[sql] < time.monotonic() + 10

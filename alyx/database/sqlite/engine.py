@@ -16,7 +16,7 @@ import apsw
 
 from alyx.base import clock
 from alyx.database import feed
-from alyx.database.feed import Position
+from alyx.database.feed import Mark, Position
 from alyx.database.sqlite import backup, errors, internal, upkeep
 from alyx.database.sqlite.connection import CACHE, MEMORY, CannotOpen, Patience, Synchronous, connect
 from alyx.database.sqlite.feed import Reader, Watch
@@ -144,14 +144,19 @@ class Engine:
         """
         return await self._writer.submit(work)
 
-    def feed(self, after: int | None = None) -> Reader:
-        """A reader of the change log, from line `after` + 1 on; None: from now on. To be closed when it is no longer wanted.
+    def feed(self, after: int | Mark | None = None) -> Reader:
+        """A reader of the change log, from the line after `after` on; None: from now on. To be closed when no longer wanted.
+
+        after: a number, or the mark of an earlier reader, with which another history is noticed even if it has as many lines.
 
         Raises Unavailable if the engine does not run or the database cannot be read.
         """
         if self._watch is None:
             raise Unavailable("the database is not open")
-        return Reader(self.read, self._watch, self._position(), after)
+        position = self._position()
+        if after is None:
+            after = Mark(position.seq, position.epoch, position.nonce)
+        return Reader(self.read, self._watch, position, Mark(after) if isinstance(after, int) else after)
 
     def _position(self) -> Position:
         """Where the log stands. On the loop's connection, which may find the file busy (recovery after a crash); then on one that
@@ -230,12 +235,21 @@ class Engine:
             total += removed
         return total
 
+    async def expire_tickets(self) -> int:
+        """Remove one-time tickets that nobody has used in time; how many went."""
+        now = clock.seconds()
+        total = 0
+        while removed := await self.write(lambda: upkeep.expire_tickets(now)):
+            total += removed
+        return total
+
     async def _keep_up(self) -> None:
         while True:
             await asyncio.sleep(self.settings.upkeep)
             try:
                 await self.trim()
                 await self.expire()
+                await self.expire_tickets()
             except DatabaseError as error:
                 _log.warning("upkeep was put off: %s", error)
 

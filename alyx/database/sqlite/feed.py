@@ -78,12 +78,13 @@ class Watch:
 class Reader:
     """An ordered, resumable reader of the change log, for one task.
 
-    cursor: the number of the last line handed out. position: where the log stood at the last read.
+    mark: the last line handed out, or where reading began; whoever keeps it can go on from there with `Engine.feed(mark)`, in
+    another process too. position: where the log stood at the last read.
     """
 
-    def __init__(self, read: _Reads, watch: Watch, position: Position, after: int | None) -> None:
+    def __init__(self, read: _Reads, watch: Watch, position: Position, mark: Mark) -> None:
         self.position = position
-        self._mark = Mark(position.seq, position.epoch, position.nonce) if after is None else Mark(after)
+        self.mark = mark
         self._read = read
         self._watch = watch
         self._news = asyncio.Event()
@@ -94,7 +95,7 @@ class Reader:
     @property
     def cursor(self) -> int:
         """The number of the last line handed out, or where reading began."""
-        return self._mark.seq
+        return self.mark.seq
 
     async def read(self, limit: int = 256) -> list[Change]:
         """The next lines in order, from cursor + 1 without a gap, at most `limit`; [] when nothing is new.
@@ -106,16 +107,16 @@ class Reader:
             raise Unavailable("the reader of the feed is closed")
         self._news.clear()  # before the snapshot is taken: what is committed later wakes again
         try:
-            position, lines = await self._read(lambda: feed.follow(self._mark, limit))
+            position, lines = await self._read(lambda: feed.follow(self.mark, limit))
         except BaseException:
             self._news.set()
             raise
         self.position = position
         if lines:
-            self._mark = Mark(lines[-1].seq, position.epoch, lines[-1].nonce)
-        elif self._mark.epoch is None:
-            self._mark = Mark(position.seq, position.epoch, position.nonce)
-        if self._mark.seq < position.seq:
+            self.mark = Mark(lines[-1].seq, position.epoch, lines[-1].nonce)
+        elif self.mark.epoch is None:
+            self.mark = Mark(position.seq, position.epoch, position.nonce)
+        if self.mark.seq < position.seq:
             self._news.set()
         return lines
 

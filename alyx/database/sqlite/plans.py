@@ -17,6 +17,8 @@ _KEPT = 5_000
 _FIRST_PENALTY = 2.0
 _LONGEST_PENALTY = 300.0
 """Seconds that a text stays off the loop after it was interrupted there, doubled each time."""
+_CHANGES = "_alyx_changes"
+"""Whatever reads the change log is convicted by a few large lines, never by its plan: so its penalty does not grow."""
 
 _HARMLESS = re.compile(r"SCAN (?:\d+ )?CONSTANT ROWS?$|SCAN \S+ VIRTUAL TABLE INDEX|SCAN _alyx_(?:feed|generations)$")
 """Scans of what is always small: values, a JSON list that was passed in, the one row of the feed, a row for each collection."""
@@ -56,7 +58,8 @@ class Plans:
 
     def punish(self, sql: str) -> None:
         """Keep a text off the loop for a while: it ran out of its budget there."""
-        penalty = min(self._penalties.get(sql, _FIRST_PENALTY / 2) * 2, _LONGEST_PENALTY)
+        longest = _FIRST_PENALTY if _CHANGES in sql else _LONGEST_PENALTY
+        penalty = min(self._penalties.get(sql, _FIRST_PENALTY / 2) * 2, longest)
         self._penalties[sql] = penalty
         self.until[sql] = time.monotonic() + penalty
 

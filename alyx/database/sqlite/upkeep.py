@@ -1,4 +1,4 @@
-"""What has to be done now and then, as work for the writer: retention of the change log and of stored answers.
+"""What has to be done now and then, as work for the writer: retention of the change log, of stored answers, of tickets.
 
 Started by the engine in the background. Small pieces, so that no write waits long behind them (hard-parts §4.4).
 """
@@ -11,6 +11,8 @@ LINES = 5_000
 """Lines of the change log removed in one transaction."""
 ANSWERS = 500
 """Stored answers removed in one transaction; each may be as large as a page of records."""
+TICKETS = 5_000
+"""One-time tickets removed in one transaction."""
 
 _LAST = """
 WITH head AS (SELECT seq, at FROM _alyx_changes ORDER BY seq LIMIT ?)
@@ -40,6 +42,15 @@ def expire(before: str, answers: int = ANSWERS) -> Work[int]:
         "DELETE FROM _alyx_idempotency WHERE rowid IN"
         " (SELECT rowid FROM _alyx_idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)",
         (before, answers),
+    )
+    ((removed,),) = yield Statement("SELECT changes()")
+    return int(removed)
+
+
+def expire_tickets(now: float, tickets: int = TICKETS) -> Work[int]:
+    """Remove one-time tickets that are no longer good at `now` (Unix seconds); how many went."""
+    yield Statement(
+        "DELETE FROM _alyx_tickets WHERE hash IN (SELECT hash FROM _alyx_tickets WHERE expires_at <= ? LIMIT ?)", (now, tickets)
     )
     ((removed,),) = yield Statement("SELECT changes()")
     return int(removed)

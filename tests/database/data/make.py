@@ -1,7 +1,8 @@
-"""Makes the fixture of a release: `python -m tests.database.data.make 0.1.0`, run once, with that release's code.
+"""Makes the fixtures of a release: `python -m tests.database.data.make 0.1.0`, run once, with that release's code.
 
-The file is small and holds some of everything: tables, triggers, records, a change log that was trimmed, stored answers, a
-generation. It is then opened by every later release's tests, and never made again.
+The files are small. `release-` holds some of everything: tables, triggers, records, a change log that was trimmed, stored
+answers, a generation. `project-` is what `alyx dev` made of PROJECT, with its history of migrations. Both are then opened by
+every later release's tests, and never made again.
 """
 
 from __future__ import annotations
@@ -9,19 +10,47 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from alyx.database.migrations import Migrator
 from alyx.database.sqlite import changes
+from alyx.database.sqlite.connection import connect
 from alyx.database.sqlite.upkeep import trim
 from alyx.database.work import drive
+from alyx.schema.load import loads
 from tests.database import made
 
 FOLDER = Path(__file__).parent
+PROJECT = """
+version: 1
+collections:
+  notes:
+    fields:
+      id:    { type: id, primary: true, default: auto }
+      text:  { type: text }
+      score: { type: int, default: 0 }
+    rules: { read: "true" }
+"""
+
+
+def project(path: Path) -> None:
+    """A project's database after its first start and two changes."""
+    Migrator(path, path.parent / "migrations").apply(loads(PROJECT))
+    connection = connect(path)
+    connection.execute("INSERT INTO notes (id, text) VALUES ('n1', 'first')")
+    connection.execute("UPDATE notes SET score = 1 WHERE id = 'n1'")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
 
 
 def main(release: str) -> None:
-    """Write `release-<release>.db` beside this file; refuses to replace one."""
-    path = FOLDER / f"release-{release}.db"
-    if path.exists():
-        raise SystemExit(f"{path.name} stands already; a release is made once")
+    """Write what does not stand yet of the release's files, beside this one."""
+    for name, make in (("release", some_of_everything), ("project", project)):
+        path = FOLDER / f"{name}-{release}.db"
+        if not path.exists():
+            make(path)
+
+
+def some_of_everything(path: Path) -> None:
+    """The blog's database."""
     connection = made.create(path)
     connection.execute("INSERT INTO users VALUES ('u1', 'Ann'), ('u2', 'Bob')").fetchall()
     connection.execute("INSERT INTO posts (id, title, author_id) VALUES ('p1', 'First', 'u1')")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from alyx import config
 from alyx.app import build, upgrade
 from alyx.app.refusal import Refusal
 from alyx.app.upgrade import Consent
+from tests.database.data import make as made_by_0_1_0
 
 SCHEMA = """
 version: 1
@@ -74,6 +76,22 @@ def fill(settings):
     connection = connect(settings.database_path)
     connection.execute("INSERT INTO things (id, name, note) VALUES ('123456789012345', 'a', 'b')")
     connection.close()
+
+
+@pytest.mark.parametrize("start", ["serve", "dev"])
+def test_a_start_after_an_update_of_alyx_makes_the_triggers_anew_and_says_nothing(project, start):
+    settings, source = project(made_by_0_1_0.PROJECT)
+    settings.database_path.parent.mkdir()
+    shutil.copy(made_by_0_1_0.FOLDER / "project-0.1.0.db", settings.database_path)
+    assert build.migrator(settings).drift(source.schema).found
+    if start == "dev":
+        done, screen = develop(settings, source, None)
+        assert not done
+    else:
+        screen = Screen()
+        upgrade.for_production(settings, source, screen, migrate=False)
+    assert screen.told == []
+    assert build.migrator(settings).drift(source.schema).found == ()
 
 
 def test_what_is_safe_is_done_without_asking(project):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,10 +23,21 @@ from alyx.rules.given import Given, Outcome
 from alyx.rules.literals import CheckError
 from alyx.rules.sql import LARGEST, LARGEST_WHERE, STEPS, STEPS_WHERE, Lowering, size, too_large
 from alyx.rules.sql_forms import Sql, Unsupported
-from alyx.schema.model import FORBIDDEN_RULE, OPERATIONS, Collection, Field, Operation, Place, RuleText, Schema
+from alyx.schema.model import (
+    CHANNEL_OPERATIONS,
+    FORBIDDEN_RULE,
+    OPERATIONS,
+    ChannelOperation,
+    Collection,
+    Field,
+    Operation,
+    Place,
+    RuleText,
+    Schema,
+)
 
 READ_REQUEST = frozenset({"ip", "time"})
-"""What a read rule may use of the request: it also holds for subscriptions, which have no method and no body (contract §4)."""
+"""What read rules and those of channels may use of the request: subscriptions have no method and no body (contract §4)."""
 _CACHED_WHERES = 1024
 _KINDS = ("string", "int", "double", "bool", "list", "map", "null", "error")
 
@@ -140,6 +152,10 @@ class Rule:
         """The table of a collection that the rule looks into."""
         return self._metadata.tables[collection]
 
+    def channel_binds(self, name: str) -> dict[str, Any]:
+        """Values for the `doc_<field>` parameters of a channel's rule, see `channel_record`."""
+        return self.doc_binds(channel_record(name))
+
     def part(self, node: tree.Expr) -> Rule:
         """A condition inside this rule as a rule of its own; explain judges parts by it."""
         return Rule(self.text[node.start : node.end], self.place, node, self._metadata, digest="part")
@@ -191,14 +207,42 @@ class CollectionRules:
         return found
 
 
+class ChannelRules:
+    """The two rules of a kind of channels; one that is not written is the admin rule.
+
+    Each is judged for one channel, whose values stand where a record's do (`channel_record`): by `judge`, or, if it
+    looks_elsewhere, by `holds_for_values` with `binds` and `channel_binds`.
+    """
+
+    def __init__(self, rules: Mapping[ChannelOperation, Rule]) -> None:
+        self.join = rules["join"]
+        self.send = rules["send"]
+
+    def __getitem__(self, operation: ChannelOperation) -> Rule:
+        found: Rule = getattr(self, operation)
+        return found
+
+
+def channel_record(name: str) -> dict[str, str]:
+    """The variable `channel` as Rule.judge takes it for `doc`. name: whole, such as `room:42`; no NUL, no lone surrogate."""
+    return {"name": name, "topic": name.partition(":")[2]}
+
+
 class RuleBook:
     """All rules of one schema. Made by `load`; immutable but for the cache of clients' conditions."""
 
-    def __init__(self, schema: Schema, metadata: sa.MetaData, rules: Mapping[str, CollectionRules]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        metadata: sa.MetaData,
+        rules: Mapping[str, CollectionRules],
+        channels: Mapping[str, ChannelRules] = MappingProxyType({}),
+    ) -> None:
         self._schema = schema
         self._metadata = metadata
         self._rules = rules
-        self._observed = _observed(rules)
+        self._channels = channels
+        self._observed = _observed(rules, channels)
         self._where = lru_cache(maxsize=_CACHED_WHERES)(self._checked_where)
 
     @classmethod
@@ -213,19 +257,22 @@ class RuleBook:
                 try:
                     found[operation] = compile_rule(schema, metadata, collection, operation, written)
                 except RuleFault as error:
-                    text = written.text if written else ""
                     path = f"collections.{collection.name}.rules.{operation}"
-                    place = written.place if written else collection.place
-                    faults.append(SourceFault(place.file, place.line, place.column, path, error.sentence(text), error.hint))
+                    faults.append(_fault(error, path, written, collection.place))
             if len(found) == len(OPERATIONS):
                 rules[collection.name] = CollectionRules(found)
+        channels = _channels(schema, metadata, faults)
         if faults:
             raise SourceError(sorted(_unique(faults), key=lambda fault: (fault.line, fault.column)))
-        return cls(schema, metadata, rules)
+        return cls(schema, metadata, rules, channels)
 
     def of(self, collection: str) -> CollectionRules:
         """The rules of a collection; KeyError if there is no such one."""
         return self._rules[collection]
+
+    def channel(self, kind: str) -> ChannelRules | None:
+        """The rules of a kind of channels, the part of a name before its first colon; None if there is no such kind."""
+        return self._channels.get(kind)
 
     def where(self, collection: str, text: str) -> Rule:
         """A client's condition: doc and auth only, no internal fields, no collections, 1 kB and 50 nodes.
@@ -243,7 +290,7 @@ class RuleBook:
             raise AlyxError("INVALID_QUERY", f"where: {error.message}{place}.", hint=_sentence(error.hint)) from None
 
     def observed(self, collection: str) -> frozenset[str]:
-        """The columns that any rule of any collection reads of this one; change images must hold them."""
+        """The columns that any rule of any collection or channel reads of this one; change images must hold them."""
         return self._observed.get(collection, frozenset())
 
 
@@ -296,6 +343,28 @@ def syntax_fault(text: str) -> RuleFault | None:
     return None
 
 
+def _channels(schema: Schema, metadata: sa.MetaData, faults: list[SourceFault]) -> dict[str, ChannelRules]:
+    scope = Scope(types.CHANNEL, schema.collections, request=READ_REQUEST, variable=types.CHANNEL.name)
+    made: dict[str, ChannelRules] = {}
+    for channel in schema.channels.values():
+        found: dict[ChannelOperation, Rule] = {}
+        for operation in CHANNEL_OPERATIONS:
+            written: RuleText | None = getattr(channel, operation)
+            text, place = (written.text, written.place) if written else (FORBIDDEN_RULE, channel.place)
+            try:
+                found[operation] = _compiled(text, place, scope, metadata, parser.RULE, in_sql=False, missing=written is None)
+            except RuleFault as error:
+                faults.append(_fault(error, f"channels.{channel.name}.{operation}", written, channel.place))
+        if len(found) == len(CHANNEL_OPERATIONS):
+            made[channel.name] = ChannelRules(found)
+    return made
+
+
+def _fault(error: RuleFault, path: str, written: RuleText | None, otherwise: Place) -> SourceFault:
+    place = written.place if written else otherwise
+    return SourceFault(place.file, place.line, place.column, path, error.sentence(written.text if written else ""), error.hint)
+
+
 def _written(collection: Collection, operation: Operation) -> RuleText | None:
     """The rule as written; an absent update_check is the update rule (contract §4)."""
     found = collection.rules.get(operation)
@@ -314,8 +383,12 @@ def _unique(faults: list[SourceFault]) -> list[SourceFault]:
     return kept
 
 
-def _observed(rules: Mapping[str, CollectionRules]) -> dict[str, frozenset[str]]:
+def _observed(rules: Mapping[str, CollectionRules], channels: Mapping[str, ChannelRules]) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
+    for kind in channels.values():
+        for action in CHANNEL_OPERATIONS:
+            _columns(kind[action].tree, {"doc": ""}, found)
+    found.pop("", None)  # a channel is no collection
     for name, of in rules.items():
         for operation in OPERATIONS:
             _columns(of[operation].tree, {"doc": name}, found)

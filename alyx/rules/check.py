@@ -25,7 +25,8 @@ from alyx.schema.model import Collection
 class Scope:
     """What a text may name.
 
-    doc: the collection of the record; None, together with loose, is standalone CEL (conformance), where dyn may stand anywhere.
+    doc: the collection of the record, which the text calls `variable` and the tree always `doc`; None, together with loose, is
+    standalone CEL (conformance), where dyn may stand anywhere.
     collections: those that `collections.c.exists` may look into. internal: whether internal fields may be read.
     request: the members of `request` that may be used.
     """
@@ -35,6 +36,7 @@ class Scope:
     internal: bool = True
     request: frozenset[str] = frozenset(types.REQUEST)
     loose: bool = False
+    variable: str = "doc"
 
 
 def check(node: Node, scope: Scope) -> Expr:
@@ -58,7 +60,7 @@ class _Checker:
         self.locals: dict[str, Type] = {}
         self.claimed: frozenset[str] = frozenset()
         """Variables of macros that walk over a part of `auth.claims`."""
-        self.records: dict[str, Collection] = {"doc": scope.doc} if scope.doc else {}
+        self.records: dict[str, Collection] = {scope.variable: scope.doc} if scope.doc else {}
 
     # Dispatch -----------------------------------------------------------------------------------------------------------
 
@@ -90,7 +92,8 @@ class _Checker:
         if node.name in self.locals:
             return tree.Local(self.locals[node.name], node.start, node.end, node.name)
         if node.name in self.records:
-            raise CheckError(f"`{node.name}` is a record, not a value", node.start, f"name a field: `{node.name}.id`")
+            first = next(iter(self.records[node.name].fields))
+            raise CheckError(f"`{node.name}` is a record, not a value", node.start, f"name a field: `{node.name}.{first}`")
         if not self.scope.loose and node.name in ("auth", "request", "collections"):
             hint = "write `auth.id != null` for a signed-in caller" if node.name == "auth" else None
             raise CheckError(f"`{node.name}` is not a value", node.start, hint)
@@ -162,6 +165,7 @@ class _Checker:
         if node.test:
             return tree.Const(BOOL, node.start, node.end, True)
         declared = collection.fields[node.field]
+        source = "doc" if source == self.scope.variable else source
         return tree.Column(types.of_field(declared), node.start, node.end, source, declared)
 
     # Literals -----------------------------------------------------------------------------------------------------------
@@ -423,7 +427,7 @@ class _Checker:
         target = node.target
         if isinstance(target, Select) and isinstance(target.operand, Name) and target.operand.name == "collections":
             return self.elsewhere(node, target)
-        if node.variable in self.records or node.variable in ("auth", "request", "collections"):
+        if node.variable in self.records or node.variable in _TAKEN:
             raise CheckError(f"`{node.variable}` is taken", node.start, "give the variable another name")
         source = self.expr(target)
         if source.type.kind not in ("list", "map", "dyn"):
@@ -448,7 +452,7 @@ class _Checker:
             raise CheckError(f"there is no collection `{target.field}`", target.start, hint)
         if node.kind != "exists" or node.predicate is None:
             raise CheckError(f"collections have no {node.kind}()", node.start, "only `collections.c.exists(x, ...)`")
-        if node.variable in self.records or node.variable in self.locals or node.variable in ("auth", "request", "collections"):
+        if node.variable in self.records or node.variable in self.locals or node.variable in _TAKEN:
             raise CheckError(f"`{node.variable}` is taken", node.start, "give the variable another name")
         self.records[node.variable] = self.scope.collections[target.field]
         predicate = self.condition(self.expr(node.predicate))
@@ -456,6 +460,8 @@ class _Checker:
         return tree.Exists(BOOL, node.start, node.end, target.field, node.variable, predicate)
 
 
+_TAKEN = frozenset({"doc", "auth", "request", "collections"})
+"""Names that no variable of a macro may have. `doc` is among them where the record is called otherwise, too: see Scope."""
 _TYPE_NAMES = {name: name for name in ("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type")} | {
     "null_type": "null"
 }

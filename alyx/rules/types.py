@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from alyx.schema.model import Field
+from alyx.schema.model import Collection, Field
 from alyx.schema.model import Type as FieldType
 
 
@@ -54,6 +54,9 @@ AUTH = {"id": STRING, "email": STRING, "role": STRING, "verified": BOOL, "claims
 """What `auth` holds. Reading one that is null is an error, so the types themselves are never null (hard-parts §1.2)."""
 
 REQUEST = {"method": STRING, "ip": STRING, "time": TIMESTAMP, "body": DYN}
+
+CHANNEL = Collection("channel", {name: Field(name, FieldType.STRING) for name in ("name", "topic")})
+"""What `channel` holds in the rules of channels, as if it were a record: the whole name, and what follows its first colon."""
 
 
 def of_field(field: Field) -> Type:

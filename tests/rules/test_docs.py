@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alyx.database import tables
 from alyx.rules import functions
-from alyx.rules.book import RuleFault
+from alyx.rules.book import RuleBook, RuleFault
+from alyx.schema import load
 from alyx.schema.model import Type
 from tests.rules.conftest import collection, read_rule, schema
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+CHANNELS = re.findall(r"```yaml\n(channels:.*?)```", TEXT, re.DOTALL)
 EXAMPLES = re.findall(r"```cel\n(.*?)```", TEXT, re.DOTALL)
 UUID = Type.UUID
 DOCS = collection(
@@ -38,6 +41,14 @@ METADATA = tables.build(SCHEMA)
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_is_a_read_rule_that_stands(example: str) -> None:
     read_rule(SCHEMA, METADATA, example.strip())
+
+
+@pytest.mark.parametrize("example", CHANNELS)
+def test_every_example_of_channels_stands(example: str) -> None:
+    stem = "version: 1\ncollections: { any: { fields: { id: { type: uuid, primary: true } } } }\n"
+    made = replace(SCHEMA, channels=load.loads(stem + example).channels)
+    book = RuleBook.load(made, METADATA)
+    assert all(book.channel(kind) for kind in made.channels)
 
 
 def test_every_function_is_in_the_table_and_the_table_invents_none() -> None:

@@ -61,8 +61,8 @@ class Position(NamedTuple):
     """Where the log stands in one snapshot.
 
     epoch: random text, made with the database. seq: the last number given. nonce: that of line `seq`, 0 if it is trimmed or there
-    was none yet. low_water: the highest number that retention has removed. generation: the sum over all collections, which moves
-    with every migration and never goes back.
+    was none yet. low_water: the highest number that retention has removed. generation: the sum over all collections, which grows
+    with every migration that changes a collection that was there and still is, and never goes back.
     """
 
     epoch: str

@@ -25,8 +25,8 @@ _KEPT = {"README.md", ".gitignore"}
     "--template",
     default="basic",
     show_default=True,
-    type=click.Choice(["basic", "blog"]),
-    help="basic: one collection. blog: users, posts, comments, and sample data.",
+    type=click.Choice(["basic", "blog", "chat"]),
+    help="basic: one collection. blog: users, posts, comments, and sample data. chat: live rooms, and a page in web/.",
 )
 def init(directory: Path, template: str) -> None:
     """Start a new project in DIRECTORY (default: here).
@@ -42,6 +42,7 @@ def init(directory: Path, template: str) -> None:
     files = {name: data for name, data in files.items() if name not in standing}
     directory.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
+        (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_bytes(data)
     if invocation().json:
         click.echo(json.dumps({"directory": str(directory), "template": template, "files": sorted(files)}))
@@ -50,10 +51,10 @@ def init(directory: Path, template: str) -> None:
 
 
 def read_template(name: str) -> dict[str, bytes]:
-    """The files of a template: name -> content."""
-    return {
-        _RENAMED.get(path.name, path.name): path.read_bytes() for path in sorted((TEMPLATES / name).iterdir()) if path.is_file()
-    }
+    """The files of a template: path below the project's folder, with `/` -> content."""
+    root = TEMPLATES / name
+    found = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+    return {_RENAMED.get(place, place): path.read_bytes() for place, path in found.items()}
 
 
 def _next_steps(directory: Path, files: dict[str, bytes]) -> None:
@@ -64,3 +65,7 @@ def _next_steps(directory: Path, files: dict[str, bytes]) -> None:
     console.line("  [name]alyx dev[/]            serve it at http://127.0.0.1:8090 and follow your edits")
     if "seed.yaml" in files:
         console.line("  [name]alyx db seed seed.yaml[/]  bring in sample data")
+    if "web/index.html" in files:
+        console.line(
+            "  [name]python3 -m http.server --bind 127.0.0.1 --directory web 8000[/]  the page, at http://127.0.0.1:8000"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -138,7 +139,7 @@ def test_ctrl_c_is_130_without_a_traceback(alyx, folder, monkeypatch):
 # --- init ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("template", ["basic", "blog"])
+@pytest.mark.parametrize("template", ["basic", "blog", "chat"])
 def test_every_template_is_a_project_that_can_be_migrated_and_checked(alyx, folder, template):
     result = alyx("init", "app", "--template", template)
     assert result.code == 0
@@ -175,8 +176,24 @@ def test_init_never_overwrites(alyx, folder):
 
 def test_templates_are_part_of_the_package():
     names = {path.name for path in TEMPLATES.iterdir()}
-    assert names == {"basic", "blog"}
+    assert names == {"basic", "blog", "chat"}
     assert set(read_template("blog")) == {".gitignore", "README.md", "alyx.yaml", "rules_tests.yaml", "schema.yaml", "seed.yaml"}
+    assert {"web/index.html", "web/app.js", "web/style.css"} < set(read_template("chat"))
+
+
+def test_the_example_of_a_chat_is_its_template():
+    root = Path(__file__).parents[2] / "examples" / "chat"
+    found = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    files = [name for name in found if not name.startswith("data/")]  # of somebody who tries it
+    assert {name: (root / name).read_bytes() for name in files} == read_template("chat")
+
+
+def test_the_page_of_a_chat_shows_what_others_write_as_text_only():
+    page, script = (read_template("chat")[f"web/{name}"].decode() for name in ("index.html", "app.js"))
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", script)
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\bsrc=)", page)
+    labelled = set(re.findall(r'<label for="([^"]+)"', page))
+    assert labelled == {found for _, found in re.findall(r'<(input|textarea) id="([^"]+)"', page)}
 
 
 # --- migrate ------------------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Audience:
 
     indexed: field of the caller -> {column of doc: whether its elements are meant}. indexed_fields: the same fields, those that
         only `elsewhere` compares included, in the order of `values`.
-    elsewhere: one per `collections.c.exists`, also for those inside others.
+    elsewhere: one per `collections.c.exists`, or per alternative in it; those inside others, too.
     uses_time: reads request.time; times: the columns of doc that are compared directly with it, None if it is used otherwise.
     request_fields: what else is read of the request, such as `ip`.
     fixed: column of doc -> the only values, in API form, with which a record can pass.

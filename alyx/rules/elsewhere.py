@@ -1,4 +1,4 @@
-"""One `collections.c.exists(...)` of a rule, as live queries need it: whom a change of c, or of the record, may concern.
+"""A `collections.c.exists(...)` of a rule, as live queries need it: whom a change of c, or of the record, may concern.
 
 Made by `audience`; the statement is lowered by the same code as the rule itself (sql.py), so it means the same. Does not run it.
 """
@@ -16,7 +16,7 @@ from alyx.rules.given import needs_of
 from alyx.rules.sql import Lowering
 from alyx.rules.sql_forms import Sql, Unsupported, both
 from alyx.rules.tree import Expr
-from alyx.rules.uses import Lookup, conjuncts
+from alyx.rules.uses import Lookup
 from alyx.rules.values import is_text
 
 _OF_EVERYBODY = frozenset({"auth", "request", "local"})
@@ -24,7 +24,7 @@ _OF_EVERYBODY = frozenset({"auth", "request", "local"})
 
 
 class Elsewhere:
-    """Where a rule looks into collection `collection`.
+    """Where a rule looks into collection `collection`: an `exists`, or one of the alternatives that || joins in it.
 
     by_auth: column of it -> indexed field of the caller, of the conjuncts `m.column == auth.field`. A change of a row concerns
         only callers whose value stands in such a column of the row before or after (looking at one of the columns is enough);
@@ -39,7 +39,7 @@ class Elsewhere:
         self.collection = lookup.node.collection
         self.by_auth: Mapping[str, str] = {column: field for column, field in lookup.by_auth.items() if field in indexed}
         self.unsigned = not lookup.positive
-        self.columns = frozenset(_columns(lookup.node.predicate, lookup.node.variable))
+        self.columns = frozenset(name for item in lookup.term for name in _columns(item, lookup.node.variable))
         self._rule = rule
         self._lookup = lookup
         self._conditions = _conditions(lookup)
@@ -81,7 +81,7 @@ def _conditions(lookup: Lookup) -> tuple[Expr, ...]:
     """What all rows of an audience must meet: the other conjuncts here, and those of the lookups around it."""
     found = list(lookup.rest)
     for outer, conjunct in lookup.outer:
-        found += [item for item in conjuncts(outer.node.predicate) if item is not conjunct]
+        found += [item for item in outer.term if item is not conjunct]
     return tuple(item for item in found if not needs_of(item) & _OF_EVERYBODY)
 
 

@@ -6,11 +6,16 @@ to be such an equality counts as "used otherwise", so a form that it has never s
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alyx.rules import tree, types
 from alyx.rules.tree import Expr
+
+MOST = 8
+"""Alternatives of one `exists` that are followed one by one: each is a question of its own about every change."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,16 @@ class Place:
 
 @dataclass(eq=False)
 class Lookup:
-    """One `collections.c.exists(...)`.
+    """One `collections.c.exists(...)`, or one of the alternatives in it: `exists(m, A || B)` is `exists(m, A) || exists(m, B)`.
 
-    by_auth: column of c -> field of the caller, the conjuncts `m.column == auth.field`. rest: the other conjuncts.
-    positive: whether an error in it is as good as false. outer: the lookups around it, and in which of their conjuncts it stands.
+    term: the conjuncts that a row must meet. by_auth: column of c -> field of the caller, of those of them that are
+        `m.column == auth.field`. rest: the others.
+    positive: whether an error in it is as good as false.
+    outer: the lookups around it, and in which of their conjuncts it stands.
     """
 
     node: tree.Exists
+    term: list[Expr]
     positive: bool
     outer: tuple[tuple[Lookup, Expr], ...] = ()
     by_auth: dict[str, str] = field(default_factory=dict)
@@ -154,24 +162,43 @@ class _Walk:
         self.locals = outer
 
     def lookup(self, e: tree.Exists, positive: bool) -> None:
-        found = Lookup(e, positive, self.around)
+        for term in alternatives(e.predicate):
+            self.alternative(Lookup(e, term, positive, self.around))
+
+    def alternative(self, found: Lookup) -> None:
         self.lookups.append(found)
         around = self.around
-        for conjunct in conjuncts(e.predicate):
-            pair = _of_row(conjunct, e.variable)
+        for conjunct in found.term:
+            pair = _of_row(conjunct, found.node.variable)
             if pair is not None and pair[0] not in found.by_auth:
                 found.by_auth[pair[0]] = pair[1]
                 continue
             found.rest.append(conjunct)
             self.around = (*around, (found, conjunct))
-            self.visit(conjunct, positive=positive)
+            self.visit(conjunct, positive=found.positive)
         self.around = around
 
 
-def conjuncts(e: Expr) -> list[Expr]:
-    """The conditions that must all hold for e to hold."""
+def alternatives(e: Expr) -> list[list[Expr]]:
+    """A condition as an OR of ANDs; just one, of what stands there joined by &&, where that would be more than MOST.
+
+    && and || distribute over each other in CEL's logic with errors as they do without.
+    """
+    if not isinstance(e, tree.Logic):
+        return [[e]]
+    parts = [alternatives(item) for item in e.items]
+    if not e.conjunction:
+        found = [term for part in parts for term in part]
+    elif math.prod(len(part) for part in parts) <= MOST:
+        found = [[item for term in terms for item in term] for terms in itertools.product(*parts)]
+    else:
+        found = []
+    return found if 0 < len(found) <= MOST else [_joined(e)]
+
+
+def _joined(e: Expr) -> list[Expr]:
     if isinstance(e, tree.Logic) and e.conjunction:
-        return [part for item in e.items for part in conjuncts(item)]
+        return [part for item in e.items for part in _joined(item)]
     return [e]
 
 

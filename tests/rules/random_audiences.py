@@ -6,17 +6,18 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import apsw
 
 from alyx.database import tables
+from alyx.database.compile import Query, compile_query
 from alyx.rules.audience import Audience
 from alyx.rules.book import Rule, RuleFault, compile_rule
 from alyx.rules.elsewhere import Elsewhere
 from alyx.schema.model import RuleText
-from tests.rules.differential import METADATA, NOW, database, run
+from tests.rules.differential import METADATA, NOW, database
 from tests.rules.random_rules import DOCS, ROWS, SCHEMA, Pair, Records, Rules
 
 REQUEST = {"time": NOW, "ip": "::1", "method": "GET", "body": None}
@@ -37,6 +38,20 @@ class CallerRules(Rules):
         if self.within and depth and self.random.random() < 0.4:
             return self.exists(depth - 1)
         return super().bool(depth)
+
+    def rule(self) -> Pair:
+        """Every fourth begins with a condition that may fix a field."""
+        if self.random.random() < 0.75:
+            return super().rule()
+        fixed = [
+            f"doc.{self.random.choice('st')} == 'a'",
+            "doc.t in ['a', null, 'é']",
+            "doc.b",
+            "!doc.c",
+            "(doc.n == 1 || doc.n == 3)",
+        ]
+        fixed += ["doc.v == timestamp('1970-01-01T01:00:00+01:00')", "doc.p == 1.00", "!(doc.s != 'a' || doc.b)", "doc.t == null"]
+        return self.form(f"{self.random.choice(fixed)} && {{}}", self.bool(2))
 
     def name(self) -> str:
         return f"auth.{self.random.choice(NAMES)}"
@@ -102,6 +117,10 @@ class CallerRules(Rules):
             joined = f"{variable}.{self.random.choice('st')} == {known}.{self.random.choice('st')}"
             parts.append(self.random.choice([joined, self.bool(min(depth, 1)).ours]))
         self.random.shuffle(parts)
+        if self.random.random() < 0.3:
+            sides = [f"{variable}.s == auth.id", f"{variable}.t == auth.id", self.bool(0).ours, self.owner().ours]
+            one, other = self.random.sample(sides, 2)
+            parts.append(f"({one} && {self.bool(0).ours} || {other})")
         self.sources = outer
         self.depth_of_exists -= 1
         never = self.random.choice(["", "", "!"])
@@ -238,7 +257,8 @@ def of_collections(count: int, seed: int) -> Tally:
         judge = Judge(rule, connection, docs)
         verdicts = [judge.verdicts(caller) for caller in callers]
         nobodies = [judge.verdicts(audience.nobody(caller)) for caller in callers]
-        named = [_named(connection, audience, doc, counts) for doc in docs]
+        queries = _audiences(audience)
+        named = [_named(connection, audience, queries, doc, counts) for doc in docs]
         broken += _compared(rule, audience, docs, callers, verdicts, nobodies, named, counts)
         before, after = change(connection, records, rows)
         for caller, old in zip(callers, verdicts, strict=True):
@@ -258,25 +278,43 @@ class Judge:
     def __init__(self, rule: Rule, connection: apsw.Connection, docs: list[dict[str, Any]]) -> None:
         self.rule = rule
         self.connection = connection
-        self.docs = docs
+        self.docs = [rule.doc_binds(doc) for doc in docs]
+        self.queries: dict[Hashable, Query] = {}
 
     def verdicts(self, caller: Mapping[str, Any]) -> list[bool]:
-        binds = self.rule.binds(caller, REQUEST)
-        statement = self.rule.holds_for_values(caller)
-        return [bool(run(self.connection, statement, binds | self.rule.doc_binds(doc))) for doc in self.docs]
+        shape, binds = self.rule.shape(caller), self.rule.binds(caller, REQUEST)
+        if shape not in self.queries:
+            self.queries[shape] = compile_query(self.rule.holds_for_values(caller))
+        return [bool(asked(self.connection, self.queries[shape], binds | doc)) for doc in self.docs]
 
 
-def _named(connection: apsw.Connection, audience: Audience, doc: dict[str, Any], counts: Counter[str]) -> dict[str, set[str]]:
-    found = audience.occurring(doc)
+def asked(connection: apsw.Connection, query: Query, binds: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of a query with these values."""
+    statement = query.bind(binds)
+    return list(connection.execute(statement.sql, statement.params))
+
+
+def _audiences(audience: Audience) -> list[tuple[Elsewhere, str, Query | None]]:
+    """(where, field of the caller, who) of every lookup."""
+    found = []
     for item in audience.elsewhere:
         for column, name in item.by_auth.items():
             statement = item.audience(column)
-            if statement is None:
-                found[name].update(WORDS, "x")
-                counts["everybody"] += 1
-            else:
-                found[name].update(row[0] for row in run(connection, statement, item.binds(doc)))
-                counts["asked"] += 1
+            found.append((item, name, None if statement is None else compile_query(statement)))
+    return found
+
+
+def _named(
+    connection: apsw.Connection,
+    audience: Audience,
+    queries: list[tuple[Elsewhere, str, Query | None]],
+    doc: dict[str, Any],
+    counts: Counter[str],
+) -> dict[str, set[str]]:
+    found = audience.occurring(doc)
+    for item, name, query in queries:
+        counts["everybody" if query is None else "asked"] += 1
+        found[name].update((*WORDS, "x") if query is None else (row[0] for row in asked(connection, query, item.binds(doc))))
     return found
 
 

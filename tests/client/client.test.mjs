@@ -260,6 +260,15 @@ test("a refusal that passes is asked again, once", async () => {
   assert.equal(Wire.all[1].of("subscribe").length, 1);
 });
 
+test("what was dropped unread is asked again, and what was answered is not", async () => {
+  const { wire } = await subscribed({ onError: () => {} });
+  alyx.subscribe("users", {}, () => {}, () => {});
+  alyx.subscribe("tags", {}, () => {}, () => {});
+  await wire.hear(snapshot("1", []), { type: "error", payload: { code: "RATE_LIMITED", message: "Too many." } }, snapshot("3", []));
+  await pass(3_000);
+  assert.deepEqual(wire.of("subscribe").map((each) => each.payload.collection), ["posts", "users", "tags", "users"]);
+});
+
 test("a question that is larger than a message may be is refused here", async () => {
   const { failed } = await subscribed({}, { filter: { text: "x".repeat(70_000) } });
   assert.equal(failed[0].code, "INVALID_MESSAGE");
@@ -365,6 +374,20 @@ test("a channel keeps its members, hears messages, and is joined again after a r
   assert.deepEqual([...room.members.keys()], ["me2"]);
   room.leave();
   assert.equal(Wire.all[1].sent.at(-1).type, "leave");
+});
+
+test("who is put out of a channel is told, and does not come back to it", async () => {
+  client();
+  const failed = [];
+  alyx.join("room:1", { onError: (error) => failed.push([error.code, error.passing]) });
+  const wire = Wire.all[0];
+  await wire.open();
+  await wire.hear({ id: "1", type: "presence", payload: { channel: "room:1", members: [] } });
+  await wire.hear({ type: "left", payload: { channel: "room:1" } }, { type: "left", payload: { channel: "room:1", code: "FORBIDDEN" } });
+  assert.deepEqual(failed, [["FORBIDDEN", false]]);
+  await wire.drop(1006);
+  await pass(20_000);
+  assert.equal(Wire.all.length, 1);
 });
 
 test("a channel that may not be joined is over, a message that may not be sent is told and no more", async () => {

@@ -10,7 +10,7 @@ const FIRST_WAIT = 250, LONGEST_WAIT = 15_000; // ms; the wait before attempt n 
 const STEADY = 5_000; // a line that held so long was a good one: counting of attempts starts anew
 const QUIET = 25_000, PATIENCE = 10_000; // ping after so much silence, and give the line up after so much more
 const LARGEST = 65_536; // bytes of a message; the server would close with 1009
-const PASSING = new Set(["RATE_LIMITED", "OVERLOADED", "QUERY_TIMEOUT", "DATABASE_UNAVAILABLE", "INTERNAL"]);
+const PASSING = /^(RATE_LIMITED|OVERLOADED|QUERY_TIMEOUT|DATABASE_UNAVAILABLE|INTERNAL(_ERROR)?)$/; // refused now, not for ever
 
 /** What the server refuses, with its `code`, `message` and `details`, and `NETWORK` where it could not be asked. */
 export class AlyxError extends Error {
@@ -103,13 +103,15 @@ export class Alyx {
 
   #unsubscribe(sub) {
     this.#subs.delete(sub.id);
-    if (sub.live && this.#live.delete(sub.live)) this.#send("unsubscribe", { subscription_id: sub.live });
+    if (sub.live && this.#live.delete(sub.live)) this.#end(sub.live);
   }
+
+  #end(live) { this.#send("unsubscribe", { subscription_id: live }, String(++this.#count)); }
 
   #take(sub, type, payload) {
     const { docs, changes = {}, reset, cursor, subscription_id: live } = payload;
     if (!sub) { // closed before the server answered
-      if (type !== "delta") this.#send("unsubscribe", { subscription_id: live });
+      if (type !== "delta") this.#end(live);
       return;
     }
     this.#live.set(live, sub);
@@ -132,8 +134,8 @@ export class Alyx {
     const room = { id: String(++this.#count), channel, state, onPresence, onMessage, onError, sent: false, joined: false };
     room.handle = {
       members: new Map(),
-      send: (event, data) => room.sent && this.#send("broadcast", { channel, event, data }, room.id),
-      setState: (next) => { room.state = next; if (room.sent) this.#send("state", { channel, state: next }, room.id); },
+      send: (event, data = null) => room.sent && this.#send("broadcast", { channel, event, data }, room.id),
+      setState: (next = null) => { room.state = next; if (room.sent) this.#send("state", { channel, state: next }, room.id); },
       leave: () => {
         if (this.#rooms.get(channel) !== room) return;
         this.#rooms.delete(channel);
@@ -328,21 +330,37 @@ export class Alyx {
       const entry = sub ?? room ?? [...this.#rooms.values()].find((each) => each.id === id);
       if (this.#asked.has(id)) this.#asked.get(id).reject(error);
       else if (entry) this.#refused(entry, error);
-      else if (id === undefined) tell(this.#onError, error);
+      else if (id === undefined) this.#unread(error);
+    } else if (type === "left" && payload.code && room) { // the channel's rule does not let this client in any more
+      room.joined = false;
+      this.#refused(room, new AlyxError({ code: payload.code, message: `You may not be in ${room.channel} any more.` }));
     } else if (room && ["presence", "presence_diff", "broadcast"].includes(type)) this.#gather(room, type, payload);
   }
 
+  #unread(error) { // a message was dropped unread, so nobody knows which: whatever has no answer yet is asked again
+    if (error.code === "RATE_LIMITED") {
+      for (const { reject } of this.#asked.values()) reject(error);
+      for (const each of [...this.#subs.values(), ...this.#rooms.values()]) if (each.sent && !each.live && !each.joined) this.#refused(each, error);
+    }
+    tell(this.#onError, error);
+  }
+
   #refused(entry, error) {
-    error.passing = entry.joined || PASSING.has(error.code); // a refused message of a channel is no end of the channel
+    error.passing = entry.joined || PASSING.test(error.code); // a refused message of a channel is no end of the channel
     if (entry.joined) return tell(entry.onError, error);
     if (error.passing) { // asked again shortly
       const socket = this.#socket; // a new connection asks by itself
-      setTimeout(() => { if (socket === this.#socket) { entry.sent = false; this.#flush(); } }, 1_000 + 4_000 * Math.random());
+      setTimeout(() => {
+        if (socket !== this.#socket || entry.live || entry.joined) return;
+        entry.sent = false;
+        this.#flush();
+      }, 1_000 + 4_000 * Math.random());
     } else {
       this.#subs.delete(entry.id);
       if (this.#rooms.get(entry.channel) === entry) this.#rooms.delete(entry.channel);
     }
     this.#live.delete(entry.live);
+    entry.live = undefined;
     return tell(entry.onError, error);
   }
 

@@ -74,7 +74,11 @@ class WebSocket(Lasting):
             head = _MIDDLE(0x81, 126, size)
         else:
             head = _LONG(0x81, 127, size)
-        self.say(head + data)
+        if self._unsaid:
+            self.say(head + data)
+        else:  # as `say` does, without the call: this is the path of every delivery
+            self._unsaid = head + data
+            self._round.add(self)
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close: say the code, and wait a moment for the client to say the same."""
@@ -115,7 +119,10 @@ class WebSocket(Lasting):
     def _read(self, data: bytes) -> None:
         parser = self._parser
         parser.receive_data(data)
-        for event in parser.events_received():
+        events = parser.events_received()
+        if parser.writes and parser.state is State.OPEN:
+            self._say_replies()  # pongs first; but a farewell comes behind the answers to what was asked before it
+        for event in events:
             if isinstance(event, Frame) and not self._ending:
                 self._take(event)
         if parser.writes:

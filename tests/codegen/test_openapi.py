@@ -248,4 +248,4 @@ def test_a_collection_named_like_a_route_meets_no_other_name(schema: Schema) -> 
     odd = Schema(1, MappingProxyType({name: replace(order, name=name) for name in names}))
     spec = openapi.render(describe.api(odd, LIMITS))
     OpenAPIV31SpecValidator(spec).validate()
-    assert len(spec["paths"]) == 2 * len(names) + 7
+    assert len(spec["paths"]) == 2 * len(names) + 9

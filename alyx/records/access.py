@@ -49,6 +49,14 @@ class Access:
         everything.as_admin = True
         return everything
 
+    def again(self) -> Access:
+        """The same rights in a later request."""
+        later = Access.__new__(Access)
+        for name in ("_known", "as_admin", "auth", "body", "ip", "method"):
+            setattr(later, name, getattr(self, name))
+        later.time = None
+        return later
+
     def require(self, rule: Rule, collection: str) -> None:
         """Refuse at once where there is no rule: the collection is closed to all but admins. Raises AlyxError FORBIDDEN."""
         if rule.missing and not self.as_admin and self.auth.get("role") != "admin":

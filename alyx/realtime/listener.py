@@ -1,0 +1,118 @@
+"""What one connection has yet to hear: a bounded queue, merged while it waits (contract §5, back-pressure).
+
+Base of the WebSocket session and of the event stream. Nothing is queued while the client keeps up; else deltas of a subscription
+are folded into one, and where even that is too much the connection is closed, so that its client resumes. No I/O: it talks to an
+Outlet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from alyx.base.errors import AlyxError
+from alyx.realtime.deltas import Delta, merge
+from alyx.realtime.outlet import Client, Outlet
+from alyx.realtime.views import Subscription
+from alyx.realtime.wire import Wire
+
+FREE: Final = 16_384
+"""Bytes that may be on their way to a client before its deltas wait here."""
+SLOW: Final = 4408
+_UNREAD: Final = 4 * 1024 * 1024
+"""Bytes on their way beyond which a client that asks for more, but does not read, is closed."""
+
+
+class Listener:
+    """One connection's subscriptions and queue. client: who it is now. queued: bytes that wait here."""
+
+    def __init__(self, outlet: Outlet, wire: Wire, client: Client, limit: int) -> None:
+        """limit: bytes that may wait for the client in all."""
+        self.client = client
+        self.subscriptions: dict[str, Subscription] = {}
+        self.queued = 0
+        self.closed = False
+        self.delivered = 0
+        self._outlet = outlet
+        self._wire = wire
+        self._limit = max(limit - FREE, FREE)
+        self._behind: dict[Subscription, None] = {}
+
+    # --- what the views give
+
+    def deliver(self, subscription: Subscription, delta: Delta) -> None:
+        """Send a delta, or keep it until the client has taken what was sent before."""
+        if self.closed:
+            return
+        if self._behind or self._outlet.buffered() > FREE:
+            subscription.waiting.append(delta)
+            self._behind[subscription] = None
+            self.queued += delta.size
+            if self.queued > self._limit:
+                self._compact()
+            return
+        self._outlet.send(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
+
+    def snapshot(
+        self, message_id: object, subscription: Subscription, texts: Sequence[str], total: int, place: str, *, reset: bool
+    ) -> None:
+        """Send all documents of a view; what waited for it is in them."""
+        self.forget(subscription)
+        if not self.closed:
+            cursor = place + subscription.mark.decode()
+            self._outlet.send(self._wire.snapshot(message_id, subscription.id, texts, total, cursor, reset=reset))
+
+    def resumed(self, message_id: object, subscription: Subscription, cursor: str) -> None:
+        """Say that a token was good."""
+        if not self.closed:
+            self._outlet.send(self._wire.resumed(message_id, subscription.id, cursor))
+
+    def fail(self, message_id: object, error: AlyxError, subscription: Subscription | None = None) -> None:
+        """Say what went wrong. subscription: the one that has ended by it."""
+        extra = {} if error.hint is None else {"hint": error.hint}
+        if subscription is not None:
+            extra["subscription_id"] = subscription.id
+        if not self.closed:
+            self._outlet.send(self._wire.error(message_id, error.code, error.message, extra))
+
+    # --- the queue
+
+    def drained(self) -> None:
+        """The client has taken everything: what waits goes out, as one delta for each subscription."""
+        while self._behind and not self.closed and self._outlet.buffered() <= FREE:
+            subscription = next(iter(self._behind))
+            waiting = subscription.waiting
+            self.forget(subscription)
+            delta = waiting[0] if len(waiting) == 1 else merge(waiting)
+            if delta.steps:
+                self._outlet.send(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
+
+    def forget(self, subscription: Subscription) -> None:
+        """Drop what waits for a subscription."""
+        if subscription in self._behind:
+            del self._behind[subscription]
+            self.queued -= sum(delta.size for delta in subscription.waiting)
+            subscription.waiting = []
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection from this side."""
+        if not self.closed:
+            self.closed = True
+            self._behind.clear()
+            self.queued = 0
+            self._outlet.close(code, reason)
+
+    def is_flooded(self) -> bool:
+        """Whether the client asks without reading; then it is closed."""
+        if self._outlet.buffered() > _UNREAD:
+            self.close(SLOW, "too much waits to be read")
+        return self.closed
+
+    def _compact(self) -> None:
+        """Merge what waits; too much even so ends the connection, and its client resumes when it is faster."""
+        self.queued = 0
+        for subscription in self._behind:
+            subscription.waiting = [merge(subscription.waiting)]
+            self.queued += subscription.waiting[0].size
+        if self.queued > self._limit:
+            self.close(SLOW, "the client reads too slowly")

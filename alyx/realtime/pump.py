@@ -1,0 +1,372 @@
+"""The feed -> the views: one task per process that takes every change in order and says what it means to whom.
+
+Started by `live`. Changes come in batches; of one batch a view makes one delta. It gives the loop back about every half
+millisecond, so that no request waits behind a delivery to thousands (issue: write latency must not feel subscribers). A view that
+images cannot decide is only marked here, and asked anew by the refresher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from time import perf_counter
+from typing import Protocol, TypeVar
+
+from alyx.base import clock
+from alyx.database.feed import Change, HistoryLost, Position
+from alyx.database.work import DatabaseError, Work
+from alyx.realtime import asking, concern, tokens
+from alyx.realtime.deltas import Delta, Kind, Step
+from alyx.realtime.images import Image
+from alyx.realtime.registry import Registry
+from alyx.realtime.views import Group, View
+from alyx.records.plan import Planner
+from alyx.rules.audience import Audience
+from alyx.rules.book import Rule
+from alyx.schema.model import Collection
+
+T = TypeVar("T")
+BATCH = 256
+"""Lines of the log that are judged before any of them is delivered."""
+SLICE = 0.0005
+"""Seconds that the loop may be held."""
+_EACH = 16
+_AUDIENCES = 2_000
+_log = logging.getLogger("alyx.realtime")
+
+
+class Reader(Protocol):
+    """A reader of the change feed."""
+
+    position: Position
+
+    @property
+    def cursor(self) -> int:
+        """The number of the last line handed out."""
+        ...
+
+    async def read(self, limit: int = 256) -> list[Change]:
+        """The next lines."""
+        ...
+
+    async def wait(self) -> None:
+        """Until there may be more."""
+        ...
+
+    def close(self) -> None:
+        """Stop."""
+        ...
+
+
+class Database(Protocol):
+    """What realtime needs of an engine."""
+
+    async def read(self, work: Callable[[], Work[T]]) -> T:
+        """Run in one read transaction."""
+        ...
+
+    def feed(self, after: int | None = None) -> Reader:
+        """A reader of the change feed, from now on."""
+        ...
+
+
+class Stage:
+    """All that belongs to one schema; replaced as a whole when schema or rules change.
+
+    generation: of the database's tables; while they are at another, nothing is judged.
+    """
+
+    def __init__(self, planner: Planner, expand_rows: int, generation: int) -> None:
+        self.planner = planner
+        self.expand_rows = expand_rows
+        self.generation = generation
+        self.registry = Registry()
+        self._audiences: dict[tuple[tuple[Rule, ...], tuple[Rule, ...]], tuple[Audience, ...]] = {}
+
+    def audiences(self, rules: tuple[Rule, ...], targets: tuple[Rule, ...]) -> tuple[Audience, ...]:
+        """Of the rules that decide about a record, then of the read rule of each collection that is shown with it; made once."""
+        key = rules, targets
+        found = self._audiences.get(key)
+        if found is None:
+            if len(self._audiences) >= _AUDIENCES:
+                self._audiences.clear()
+            found = self._audiences[key] = (Audience(rules), *(Audience((rule,)) for rule in targets))
+        return found
+
+
+class Pump:
+    """Follows the feed while anybody listens.
+
+    stage: what the changes mean. judgements, changes: counters. lag: seconds that the last change was old when it was judged.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        stage: Stage,
+        *,
+        stale: Callable[[Group], None],
+        grown: Callable[[Group], None],
+        lost: Callable[[], None],
+        heard: Callable[[str], None],
+    ) -> None:
+        """stale: a group must be asked anew. grown: it may have too many rows. lost: the history has a gap, and all must start
+        over. heard: a collection has changed."""
+        self.stage = stage
+        self.judgements = 0
+        self.changes = 0
+        self.deliveries = 0
+        self.lag = 0.0
+        self._database = database
+        self._stale = stale
+        self._grown = grown
+        self._lost = lost
+        self._heard = heard
+        self._reader: Reader | None = None
+        self._wanted = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._settled: dict[tuple[View, str], int] = {}
+        self._done = 0
+        self._until = 0.0
+
+    # --- following
+
+    def open(self) -> None:
+        """Follow from now on, before the first snapshot is taken. Raises Unavailable."""
+        if self._reader is None:
+            self._reader = self._database.feed()
+            self._done = self._reader.cursor
+            self._closed.clear()
+            self._wanted.set()
+
+    def close(self) -> None:
+        """Stop following: nobody listens."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+            self._wanted.clear()
+            self._closed.set()
+            self._settled.clear()
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    @property
+    def settled(self) -> int:
+        """The change up to which everything has been judged and delivered."""
+        return self._done
+
+    def lag_now(self) -> float:
+        """Seconds by which the judgement of the last change came after it; 0 while nothing is behind."""
+        return self.lag if self._reader is not None and self._done < self._reader.position.seq else 0.0
+
+    async def reached(self, seq: int) -> None:
+        """Return when all changes up to this one have been judged and delivered."""
+        if self._reader is not None and self._done < seq:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((seq, future))
+            await future
+
+    async def run(self) -> None:
+        """Follow for ever; whatever goes wrong is logged, and makes everybody start over."""
+        while True:
+            await self._wanted.wait()
+            reader = self._reader
+            if reader is None:
+                continue
+            try:
+                await self._follow(reader)
+            except HistoryLost as error:
+                _log.warning("the change log has lost the place of the live queries (%s): all of them start over", error.reason)
+                self._start_over()
+            except DatabaseError as error:
+                _log.warning("the change feed cannot be read now: %s", error)
+                await asyncio.sleep(0.25)
+            except Exception:
+                _log.exception("a change could not be judged: all live queries start over")
+                self._start_over()
+                await asyncio.sleep(0.25)
+
+    def _start_over(self) -> None:
+        self.close()
+        self._lost()
+
+    async def _follow(self, reader: Reader) -> None:
+        while reader is self._reader:
+            await reader.wait()
+            await asyncio.sleep(0)  # the answer to the write goes out first
+            while reader is self._reader:
+                lines = await reader.read(BATCH)
+                if reader.position.generation != self.stage.generation:
+                    # The tables are not those that are served: the stage is about to change, which makes everybody start over.
+                    await self._closed.wait()
+                    return
+                if not lines:
+                    self._settle(reader.cursor)
+                    break
+                await self._process(lines, reader.position.epoch)
+                self._settle(lines[-1].seq)
+
+    def _settle(self, seq: int) -> None:
+        self._done = max(self._done, seq)
+        if self._settled:
+            self._settled = {key: until for key, until in self._settled.items() if until > seq}
+        if self._waiting:
+            ready = [future for until, future in self._waiting if until <= self._done]
+            self._waiting = [item for item in self._waiting if item[0] > self._done]
+            for future in ready:
+                if not future.done():
+                    future.set_result(None)
+
+    # --- one batch
+
+    async def _process(self, lines: list[Change], epoch: str) -> None:
+        stage, batch = self.stage, _Batch()
+        self._until = perf_counter() + SLICE
+        names: dict[str, None] = {}
+        for change in lines:
+            self.changes += 1
+            names[change.collection] = None
+            if stage.registry.concerns(change.collection):
+                await self._judge(stage, batch, change)
+                await self._breathe()
+            if stage is not self.stage:
+                return
+        for name in names:
+            self._heard(name)
+        last = lines[-1]
+        self.lag = max(0.0, clock.seconds() - last.at / 1000)
+        place = tokens.place(epoch, last.seq, last.nonce)
+        for view, found in batch.views.items():
+            await self._deliver(view, found, place)
+
+    async def _judge(self, stage: Stage, batch: _Batch, change: Change) -> None:
+        collection = stage.planner.schema.collections.get(change.collection)
+        if collection is None:
+            return
+        image = Image(change, collection.key.name)
+        views, seq = list(stage.registry.find(image)), change.seq
+        filled = image.holes and any(view.needs(image) for view in views)
+        if filled:
+            seq = await self._fill(stage, collection, image)
+            views = list(stage.registry.find(image))
+        self.judgements += len(views)
+        for view in views:
+            if not view.by_images:
+                self._mark(await self._concerned(stage, view, image), seq)
+            elif self._settled.get((view, change.doc_id), 0) < change.seq:
+                batch.add(view, image)
+                if filled and seq > change.seq and view.is_calm(change.seq):
+                    self._settled[view, change.doc_id] = seq
+        for view in list(stage.registry.watchers.get(change.collection, ())):
+            self._mark(concern.by_other_change(view, image), seq)
+
+    async def _fill(self, stage: Stage, collection: Collection, image: Image) -> int:
+        """Read a record that was too large for the log as it stands now, and give the change up to which that is true.
+
+        The record's changes up to there are in what is sent now. Who has nothing of them yet needs to hear no more of them; to
+        others they are told one by one, so that a client may hear of something twice, and ends with the truth.
+        """
+        work = partial(asking.stored, stage.planner, collection, image.key)
+        seq, document, text = await self._database.read(work)
+        image.read(document, text)
+        return seq
+
+    async def _concerned(self, stage: Stage, view: View, image: Image) -> Iterable[Group]:
+        """The groups of a view that is asked anew which a change of one of its records may concern."""
+        if not (view.audience.elsewhere or view.audience.uses_time):
+            return concern.by_own_change(view, image)
+        lost = view.is_lost(image)
+        if not (lost or view.passes(image.old) or view.passes(image.new)):
+            return ()
+        groups = dict.fromkeys(concern.holding(view, image))
+        if view.passes(image.new) and image.new is not None:
+            ip = next(iter(view.groups.values())).access.ip if view.groups else ""
+            found = await self._database.read(partial(asking.audience, stage.planner, view, image.new, ip))
+            if found is None:
+                return list(view.groups.values())
+            groups |= dict.fromkeys(concern.by_audience(view, image, found))
+        return groups
+
+    def _mark(self, groups: Iterable[Group], seq: int) -> None:
+        for group in groups:
+            if group.window is not None and group.window.mark(seq):
+                self._stale(group)
+
+    async def _deliver(self, view: View, found: _Found, place: str) -> None:
+        common = Delta(found.steps, place) if found.steps else None
+        groups = list(view.groups.values()) if common is not None else list(found.odd)
+        for group in groups:
+            own = found.odd.get(group)
+            if own is not None:
+                await self.give(group, own, Delta(own, place))
+            elif common is not None:
+                await self.give(group, found.steps, common)
+
+    async def give(self, group: Group, steps: list[Step], delta: Delta) -> None:
+        """Hand the steps of one batch to the members of a group."""
+        if not steps:
+            return
+        group.add_up(steps)
+        if group.count is not None and group.count > group.view.question.asked.limit:
+            self._grown(group)
+        for number, subscription in enumerate(list(group.members)):
+            subscription.take(steps, delta)
+            self.deliveries += 1
+            if not number % _EACH:
+                await self._breathe()
+
+    async def _breathe(self) -> None:
+        """Let others run if this has taken its share."""
+        if perf_counter() > self._until:
+            await asyncio.sleep(0)
+            self._until = perf_counter() + SLICE
+
+
+class _Found:
+    """What a batch means to a view: the steps of everybody, and those of the groups to which anything meant something else."""
+
+    __slots__ = ("odd", "steps")
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.odd: dict[Group, list[Step]] = {}
+
+
+class _Batch:
+    """What a batch of changes means to the views that images decide."""
+
+    def __init__(self) -> None:
+        self.views: dict[View, _Found] = {}
+
+    def add(self, view: View, image: Image) -> None:
+        """Judge one change for one view."""
+        judged = view.judge(image)
+        if judged is None:
+            return
+        default, odd = judged
+        found = self.views.get(view)
+        if found is None:
+            found = self.views[view] = _Found()
+        made: dict[Kind, Step] = {}
+
+        def step(kind: Kind) -> Step:
+            if kind not in made:
+                made[kind] = view.step(image, kind)
+            return made[kind]
+
+        now = dict(odd)
+        if default is not None:
+            for group, steps in found.odd.items():
+                if group not in now:
+                    steps.append(step(default))
+        for group, kind in odd:
+            own = found.odd.setdefault(group, list(found.steps))
+            if kind is not None:
+                own.append(step(kind))
+        if default is not None:
+            found.steps.append(step(default))

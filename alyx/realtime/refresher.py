@@ -1,0 +1,200 @@
+"""Asks the questions anew that images cannot decide: the groups that are stale, the longest-waiting first.
+
+Started by `live`. A group is asked at most once per pause, however many changes concern it; a few questions run at once, so that
+a slow one holds nobody else up. What time alone changes is looked at when it is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+
+from alyx.base import clock
+from alyx.base.errors import AlyxError
+from alyx.database.work import DatabaseError
+from alyx.realtime import asking, tokens
+from alyx.realtime.deltas import Delta, Step
+from alyx.realtime.pump import Database, Stage
+from alyx.realtime.views import Group
+from alyx.realtime.windows import Window
+
+AT_ONCE = 4
+AGAIN = 0.5
+"""Seconds until a question that the database could not answer is asked again."""
+LOOK = 10.0
+"""Seconds after which a view that depends on the time is looked at, even if no row says when it changes."""
+OFTEN = 1.0
+"""The same, where the rule does more with the time than compare a column with it."""
+_log = logging.getLogger("alyx.realtime")
+
+
+class Refresher:
+    """Keeps groups fresh. queries: a counter."""
+
+    def __init__(
+        self,
+        database: Database,
+        pause: float,
+        *,
+        give: Callable[[Group, list[Step], Delta], Awaitable[None]],
+        failed: Callable[[Group, AlyxError], None],
+        moved: Callable[[], None],
+    ) -> None:
+        """give: hand steps to the members. failed: the question can no longer be answered. moved: the tables are of another
+        generation than what is served."""
+        self.queries = 0
+        self.stage: Stage | None = None
+        self._database = database
+        self._pause = pause
+        self._give = give
+        self._failed = failed
+        self._moved = moved
+        self._queue: dict[Group, float] = {}
+        self._timed: dict[Group, float] = {}
+        self._asked: dict[Group, float] = {}
+        self._turns: dict[Group, asyncio.Lock] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Groups that are to be asked."""
+        return len(self._queue)
+
+    def clear(self) -> None:
+        """Forget everything: the groups are of another stage."""
+        self._queue.clear()
+        self._timed.clear()
+        self._asked.clear()
+        self._turns.clear()
+
+    def turn(self, group: Group) -> asyncio.Lock:
+        """Answers to a group are taken one after another, each handed to all before the next: so deltas keep their order."""
+        return self._turns.setdefault(group, asyncio.Lock())
+
+    def forget(self, group: Group) -> None:
+        """A group is gone."""
+        self._queue.pop(group, None)
+        self._timed.pop(group, None)
+        self._asked.pop(group, None)
+        self._turns.pop(group, None)
+
+    def stale(self, group: Group) -> None:
+        """Have a group asked anew, as soon as its pause is over."""
+        if group not in self._queue:
+            now = asyncio.get_running_loop().time()
+            self._queue[group] = max(now, self._asked.get(group, 0.0) + self._pause)
+            self._news.set()
+
+    def look_at(self, group: Group, soonest: str | None) -> None:
+        """A group that depends on the time was asked; soonest: the next moment that its rows name (API form)."""
+        view = group.view
+        if not view.uses_time:
+            return
+        wait = OFTEN if any(audience.uses_time and audience.times is None for audience in view.audiences) else LOOK
+        if len(view.audiences) > 1 or view.audience.elsewhere:
+            wait = OFTEN  # moments of other collections' rows are not looked for
+        if soonest is not None:
+            wait = min(wait, max(0.0, datetime.fromisoformat(soonest).timestamp() - clock.seconds()))
+        self._timed[group] = asyncio.get_running_loop().time() + wait
+        self._news.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._news.clear()
+            now = loop.time()
+            for group in [group for group, moment in self._timed.items() if moment <= now]:
+                del self._timed[group]
+                if group.window is not None:
+                    group.window.due = True
+                    self.stale(group)
+            self._start_ready(now)
+            moments = [*self._queue.values()] if len(self._running) < AT_ONCE else []
+            moments += self._timed.values()
+            wait = max(0.0, min(moments) - now) if moments else None
+            try:
+                await asyncio.wait_for(self._news.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        """End what runs."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _start_ready(self, now: float) -> None:
+        for group, moment in list(self._queue.items()):
+            if len(self._running) >= AT_ONCE:
+                return
+            if moment <= now:
+                del self._queue[group]
+                task = asyncio.get_running_loop().create_task(self._ask(group))
+                self._running.add(task)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._news.set()
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a live query could not be asked anew", exc_info=task.exception())
+
+    async def _ask(self, group: Group) -> None:
+        async with self.turn(group):
+            stage, window = self.stage, group.window
+            if stage is None or window is None or not group.members or not window.is_stale:
+                return
+            self._asked[group] = asyncio.get_running_loop().time()
+            found = await self._answer(stage, group, window)
+            if found is not None and stage is self.stage and group.members:
+                await self.take(group, found)
+
+    async def _answer(self, stage: Stage, group: Group, window: Window) -> asking.Snapshot | None:
+        """Ask the database; None where there is nothing to take, which has been seen to."""
+        self.queries += 1
+        window.running = True
+        work = partial(asking.snapshot, stage.planner, group.view, group.access.again(), stage.expand_rows, counted=False)
+        try:
+            found = await self._database.read(work)
+        except DatabaseError as error:
+            _log.warning("a live query of %s could not be asked anew: %s", group.view.collection.name, error)
+            if stage is self.stage:
+                self._queue[group] = asyncio.get_running_loop().time() + AGAIN
+            return None
+        except AlyxError as error:
+            self._failed(group, error)
+            return None
+        finally:
+            window.running = False
+        if found.position.generation != stage.generation:
+            self._moved()
+            return None
+        return found
+
+    async def take(self, group: Group, found: asking.Snapshot) -> None:
+        """An answer for a group, in its turn: what is new in it goes to all who are in it."""
+        window, question = group.window, group.view.question
+        if window is None:
+            return
+        if found.selection.more and not question.limited:
+            self._failed(group, too_large(question.asked.limit))
+            return
+        seq = found.position.seq
+        steps = window.replace(found.selection, seq, question.asked.limit)
+        self.look_at(group, found.soonest)
+        if window.is_stale:
+            self.stale(group)
+        if steps:
+            place = tokens.place(found.position.epoch, seq, found.position.nonce)
+            await self._give(group, steps, Delta(steps, place))
+
+
+def too_large(most: int) -> AlyxError:
+    """The error of a view without a limit that has more rows than one may have."""
+    message = f"The live query has more than {most} documents."
+    return AlyxError("RESULT_TOO_LARGE", message, hint="Ask for fewer by a filter, or for a window by sort and limit.")

@@ -1,0 +1,298 @@
+"""One WebSocket connection's side of the protocol (contract §5): messages in, answers out, in the order in which they came.
+
+Made by `live` for each connection; the transport calls `receive`, `drained` and `lost`. It judges the form of messages and leaves
+what they mean to `live` and `channels`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from alyx.base import ids, json
+from alyx.base.errors import AlyxError
+from alyx.base.identity import ANONYMOUS, Identity
+from alyx.base.units import Rate
+from alyx.database.work import DatabaseError
+from alyx.realtime import wire
+from alyx.realtime.listener import Listener
+from alyx.realtime.outlet import Client, Outlet
+from alyx.realtime.rooms import Party
+from alyx.realtime.settings import Settings
+from alyx.realtime.views import Subscription
+
+TOO_MANY: Final = 4429
+PROTOCOL: Final = 1
+_DEPTH = 32
+_LONGEST_ID = 64
+_INBOX = 1_000
+"""Messages that may wait behind one that takes long."""
+_log = logging.getLogger("alyx.realtime")
+
+
+class Channels(Protocol):
+    """Presence and broadcast, as a session needs them."""
+
+    async def receive(self, party: Party, kind: str, message_id: str | None, payload: Mapping[str, Any]) -> None:
+        """One of join, leave, state, broadcast."""
+        ...
+
+    def gone(self, party: Party) -> None:
+        """The connection is lost."""
+        ...
+
+    async def judge_again(self, party: Party) -> None:
+        """The party is somebody else now."""
+        ...
+
+    def elsewhere_changed(self, collections: set[str]) -> None:
+        """Records have changed that rules of channels look at."""
+        ...
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The collections that rules of channels look into."""
+        ...
+
+
+class Live(Protocol):
+    """What a session asks of `live`."""
+
+    async def subscribe(
+        self, listener: Listener, client: Client, payload: Mapping[str, Any], message_id: object, since: str | None
+    ) -> None:
+        """Read the question, send its snapshot, and deltas from then on. Raises AlyxError."""
+        ...
+
+    def unsubscribe(self, listener: Listener, subscription: Subscription) -> None:
+        """No more deltas."""
+        ...
+
+    async def become(self, listener: Listener, client: Client) -> None:
+        """Judge all subscriptions anew for somebody else."""
+        ...
+
+    def disconnected(self, session: Session) -> None:
+        """The connection is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as read. id: a text or a number, given back in the answer."""
+
+    id: Any
+    kind: str
+    payload: Mapping[str, Any]
+
+
+def read_message(text: str) -> Message:
+    """Read one message. Raises AlyxError INVALID_MESSAGE or INVALID_PAYLOAD."""
+    try:
+        given = json.parse(text.encode(), max_depth=_DEPTH)
+    except (json.InvalidJSON, UnicodeEncodeError) as error:
+        raise AlyxError("INVALID_MESSAGE", f"The message is {_why(error)}.") from None
+    if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+        raise AlyxError("INVALID_MESSAGE", "A message is an object with a type.")
+    message_id = given.get("id")
+    if not _is_id(message_id):
+        raise AlyxError("INVALID_MESSAGE", f"The id of a message is a text of at most {_LONGEST_ID} characters, or a number.")
+    payload = given.get("payload")
+    if payload is not None and not isinstance(payload, dict):
+        raise AlyxError("INVALID_PAYLOAD", "The payload of a message is an object.")
+    return Message(message_id, given["type"], payload or {})
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, json.InvalidJSON) else "not valid text"
+
+
+def _is_id(value: Any) -> bool:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return True
+    if not isinstance(value, str) or len(value) > _LONGEST_ID:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Session(Listener):
+    """A WebSocket connection."""
+
+    def __init__(
+        self,
+        live: Live,
+        outlet: Outlet,
+        client: Client,
+        settings: Settings,
+        authenticate: Callable[[str], tuple[Identity, float | None]],
+        channels: Channels | None,
+    ) -> None:
+        """authenticate: a token -> who it names and when it ends; raises AlyxError UNAUTHORIZED or TOKEN_EXPIRED."""
+        super().__init__(outlet, wire.Frames(), client, settings.queue)
+        self.client_id = ids.random_id()
+        self.identity = client.identity
+        self.ip = client.ip
+        self._live = live
+        self._settings = settings
+        self._authenticate = authenticate
+        self._channels = channels
+        self._inbox: deque[Message] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._allowed = _Allowance(settings.messages) if settings.messages is not None else None
+
+    # --- as a party of channels
+
+    def send(self, message: bytes) -> None:
+        """Send a message that nobody repeats; a client that does not read is closed rather than waited for."""
+        if not self.is_flooded():
+            self._outlet.send(message)
+
+    # --- what the transport tells
+
+    def greet(self) -> None:
+        """The first message."""
+        self.send(wire.message("connected", {"client_id": self.client_id, "protocol": PROTOCOL}))
+
+    def receive(self, text: str) -> None:
+        """One message of the client; see outlet.Session."""
+        if self.is_flooded():
+            return
+        if self._allowed is not None and not self._allowed.take(asyncio.get_running_loop().time()):
+            if self._allowed.is_abused:
+                self.close(TOO_MANY, "too many messages")
+            else:
+                self.fail(None, AlyxError("RATE_LIMITED", "Too many messages; this one was not read."))
+            return
+        try:
+            message = read_message(text)
+        except AlyxError as error:
+            self.fail(None, error)
+            return
+        if message.kind == "ping":
+            self.send(wire.message("pong", None, message.id))
+        elif message.kind not in _KINDS:
+            self.fail(message.id, AlyxError("INVALID_MESSAGE", "There is no such type of message.", hint=_KNOWN))
+        elif len(self._inbox) >= _INBOX:
+            self.close(TOO_MANY, "too many messages wait")
+        else:
+            self._inbox.append(message)
+            if self._task is None:
+                self._task = asyncio.get_running_loop().create_task(self._work())
+
+    def lost(self) -> None:
+        """The connection is gone; see outlet.Session."""
+        self.closed = True
+        self._inbox.clear()
+        if self._task is not None:
+            self._task.cancel()
+        if self._channels is not None:
+            self._channels.gone(self)
+        self._live.disconnected(self)
+
+    # --- one message after another
+
+    async def _work(self) -> None:
+        try:
+            while self._inbox and not self.closed:
+                await self._answer(self._inbox.popleft())
+        finally:
+            self._task = None
+
+    async def _answer(self, message: Message) -> None:
+        try:
+            await _KINDS[message.kind](self, message)
+        except AlyxError as error:
+            self.fail(message.id, error)
+        except DatabaseError as error:
+            _log.warning("the database refused a %s: %s", message.kind, error)
+            self.fail(message.id, AlyxError("OVERLOADED", "The database could not answer now; try again."))
+        except Exception:
+            _log.exception("a message of type %s failed", message.kind)
+            self.fail(message.id, AlyxError("INTERNAL_ERROR", "Something went wrong in the server."))
+
+    async def _subscribe(self, message: Message) -> None:
+        if len(self.subscriptions) >= self._settings.max_subscriptions:
+            text = f"A connection may have {self._settings.max_subscriptions} subscriptions."
+            raise AlyxError("SUBSCRIPTION_LIMIT_REACHED", text)
+        since = message.payload.get("since")
+        await self._live.subscribe(self, self.client, message.payload, message.id, since if isinstance(since, str) else None)
+
+    async def _unsubscribe(self, message: Message) -> None:
+        wanted = message.payload.get("subscription_id")
+        if not isinstance(wanted, str):
+            raise AlyxError("INVALID_PAYLOAD", "subscription_id must be a text.")
+        subscription = self.subscriptions.get(wanted)
+        if subscription is None:
+            raise AlyxError("INVALID_PAYLOAD", "There is no such subscription.")
+        self._live.unsubscribe(self, subscription)
+        self.send(wire.message("unsubscribed", {"subscription_id": wanted}, message.id))
+
+    async def _auth(self, message: Message) -> None:
+        if "token" not in message.payload:
+            raise AlyxError("INVALID_PAYLOAD", "token is missing; null signs out.")
+        token = message.payload["token"]
+        if token is not None and not isinstance(token, str):
+            raise AlyxError("INVALID_PAYLOAD", "token must be a text, or null to sign out.")
+        identity, expires = (ANONYMOUS, None) if token is None else self._verified(token)
+        client = Client(identity, expires, self.client.ip, self.client.request_id)
+        self.client, self.identity = client, identity
+        self.send(wire.message("authenticated", {"user_id": identity.id}, message.id))
+        await self._live.become(self, client)
+        if self._channels is not None:
+            await self._channels.judge_again(self)
+
+    def _verified(self, token: str) -> tuple[Identity, float | None]:
+        try:
+            return self._authenticate(token)
+        except AlyxError as error:
+            raise AlyxError("UNAUTHORIZED", error.message, hint=error.hint) from None
+
+    async def _channel(self, message: Message) -> None:
+        if self._channels is None:
+            raise AlyxError("FORBIDDEN", "That channel is not open to you.")
+        await self._channels.receive(self, message.kind, message.id, message.payload)
+
+
+_KINDS: dict[str, Callable[[Session, Message], Awaitable[None]]] = {
+    "auth": Session._auth,
+    "subscribe": Session._subscribe,
+    "unsubscribe": Session._unsubscribe,
+    "join": Session._channel,
+    "leave": Session._channel,
+    "state": Session._channel,
+    "broadcast": Session._channel,
+}
+_KNOWN = f"Known: {', '.join(sorted([*_KINDS, 'ping']))}."
+
+
+class _Allowance:
+    """A bucket of messages that fills at a rate. is_abused: the client goes on although it is told."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._most = float(rate.count)
+        self._per_second = rate.count / rate.seconds
+        self._left = self._most
+        self._last = 0.0
+        self._refused = 0
+
+    @property
+    def is_abused(self) -> bool:
+        return self._refused > 2 * self._most
+
+    def take(self, now: float) -> bool:
+        self._left = min(self._most, self._left + (now - self._last) * self._per_second)
+        self._last = now
+        if self._left < 1.0:
+            self._refused += 1
+            return False
+        self._left -= 1.0
+        self._refused = 0
+        return True

@@ -1,0 +1,313 @@
+"""Who asks the same, and what a change means to them (design «Realtime», hard-parts §2.1, §2.2). Pure.
+
+A View is one question as asked by all whose rights have the same shape; a Group are those among them whose auth values that occur
+in it are the same too, so they see the very same documents. A change is judged once per view with nobody's values, and then
+only for the groups whose values stand in the old or the new document. A view that images cannot decide keeps, per group, what its
+members hold (see windows.py), and asks the database again.
+
+Made and filled by `live`, asked by the pump. Awaits nothing and knows no connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from alyx.base import json
+from alyx.realtime import tokens
+from alyx.realtime.deltas import Delta, Kind, Step
+from alyx.realtime.images import Document, Image
+from alyx.realtime.question import Question
+from alyx.realtime.windows import Window
+from alyx.records import judging, order
+from alyx.records.access import Access
+from alyx.records.plan import PreparedList
+from alyx.rules.audience import Audience
+from alyx.rules.book import Rule
+from alyx.schema.model import Field, Type
+
+
+class Receiver(Protocol):
+    """Who holds subscriptions: a session."""
+
+    def deliver(self, subscription: Subscription, delta: Delta) -> None:
+        """Take a delta that is not empty."""
+        ...
+
+
+class Subscription:
+    """One client's question.
+
+    parse: reads the question by the schema of now. floor: changes up to this one are in what the client has. pending: what came
+    while its snapshot is being made, None when it takes deltas. waiting: deltas that its client is too slow for. closed: nobody
+    wants it any more. asking: its snapshot is being made.
+    """
+
+    __slots__ = ("asking", "closed", "floor", "group", "id", "id_bytes", "owner", "parse", "pending", "question", "waiting")
+
+    def __init__(self, subscription_id: str, owner: Receiver, parse: Callable[[], Question]) -> None:
+        self.id = subscription_id
+        self.id_bytes = subscription_id.encode()
+        self.owner = owner
+        self.parse = parse
+        self.question: Question | None = None
+        self.group: Group | None = None
+        self.floor = 0
+        self.pending: list[tuple[Sequence[Step], Delta]] | None = None
+        self.waiting: list[Delta] = []
+        self.closed = False
+        self.asking = False
+
+    @property
+    def mark(self) -> bytes:
+        """The end of its tokens."""
+        return self.group.mark if self.group is not None else b""
+
+    def take(self, steps: Sequence[Step], delta: Delta) -> None:
+        """What became of the view in one batch of changes. steps: unfolded, for those who have some of it already. delta: all of
+        it, folded."""
+        if self.pending is not None:
+            self.pending.append((steps, delta))
+        elif steps[0].seq > self.floor:
+            if delta.steps:
+                self.owner.deliver(self, delta)
+        elif steps[-1].seq > self.floor:
+            own = Delta((step for step in steps if step.seq > self.floor), delta.place)
+            if own.steps:
+                self.owner.deliver(self, own)
+
+    def settle(self, seq: int) -> None:
+        """The client has everything up to this change; what came meanwhile follows."""
+        pending, self.pending = self.pending, None
+        self.floor = seq
+        for steps, delta in pending or ():
+            self.take(steps, delta)
+
+    def missed(self, seq: int) -> list[Step]:
+        """The steps after a change among what came while the snapshot was made."""
+        return [step for steps, _ in self.pending or () for step in steps if step.seq > seq]
+
+
+class Group:
+    """Members of a view who see the same. access: the rights of any of them. mark: of their tokens. count: rows of the view as of
+    change `counted` and later, None while nobody knows. window: what they hold, in a view that images cannot decide."""
+
+    __slots__ = ("access", "count", "counted", "mark", "members", "values", "view", "window")
+
+    def __init__(self, view: View, access: Access, values: tuple[Any, ...]) -> None:
+        self.view = view
+        self.access = access
+        self.values = values
+        self.members: dict[Subscription, None] = {}
+        self.count: int | None = None
+        self.counted = 0
+        self.window: Window | None = None if view.by_images else Window()
+        self.mark = tokens.mark((*view.identity, view.shape, values)).encode()
+
+    def recount(self, rows: int, seq: int, since: Iterable[Step]) -> None:
+        """The view had so many rows as of a change; since: the steps that came after it."""
+        self.count, self.counted = rows, seq
+        self.add_up(since)
+
+    def add_up(self, steps: Iterable[Step]) -> None:
+        """Keep count of the rows."""
+        if self.count is not None:
+            for step in steps:
+                if step.seq > self.counted:
+                    self.count += (step.kind is Kind.INSERT) - (step.kind is Kind.DELETE)
+
+
+class View:
+    """One question, asked by people whose rights have one shape.
+
+    key: how it is found. fixed: column -> the only values of it that can pass. by_images: whether a change's old and new document
+    alone decide. audiences: of the read rule with `where`, then of the read rule of each collection that is expanded. identity:
+    what a token is bound to besides shape and values.
+    """
+
+    def __init__(
+        self,
+        key: tuple[object, ...],
+        question: Question,
+        prepared: PreparedList,
+        rules: Sequence[Rule],
+        audiences: Sequence[Audience],
+        shape: Hashable,
+        identity: tuple[object, ...],
+    ) -> None:
+        """rules: the read rule unless it is bypassed, and the client's `where`; those that are always true left out."""
+        self.key = key
+        self.question = question
+        self.prepared = prepared
+        self.rules = tuple(rules)
+        self.audience = audiences[0]
+        self.audiences = tuple(audiences)
+        self.fixed: Mapping[str, frozenset[Any]] = {**self.audience.fixed, **judging.equalities(question.asked.filters)}
+        self.shape = shape
+        self.identity = identity
+        self.groups: dict[tuple[Any, ...], Group] = {}
+        self.collection = question.collection
+        self._passes = judging.judge(question.asked.filters)
+        self._shown = question.asked.fields
+        self._names = tuple(field.name for field in self._shown or self.collection.public)
+        self._read = judging.columns(question.asked.filters) | frozenset[str]().union(*(rule.doc_fields for rule in rules))
+        self._shows_or_reads = self._read | frozenset(self._names)
+        self.by_images = is_decided_by_images(question, self.audience, self._read)
+        self.position = order.position(question.asked.sort)
+        self.uses_time = any(audience.uses_time for audience in audiences)
+        self.times = frozenset[str]() if self.audience.times is None else self.audience.times
+        self._by_value: dict[str, dict[Any, dict[Group, None]]] = {name: {} for name in self._index_fields()}
+        self._nobody: Mapping[str, Any] = {}
+        self._request: Mapping[str, Any] = {}
+
+    def _index_fields(self) -> list[str]:
+        return list(dict.fromkeys(name for audience in self.audiences for name in audience.indexed_fields))
+
+    # --- members
+
+    def values(self, auth: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What tells groups of this view apart."""
+        return tuple(auth.get(name) for name in self._by_value)
+
+    def join(self, subscription: Subscription, access: Access) -> Group:
+        """The group of this caller, made if it is the first of it, with the subscription in it."""
+        values = self.values(access.auth)
+        group = self.groups.get(values)
+        if group is None:
+            group = self.groups[values] = Group(self, access, values)
+            for name, value in zip(self._by_value, values, strict=True):
+                if value is not None:
+                    self._by_value[name].setdefault(value, {})[group] = None
+        if len(self.groups) == 1:  # nobody's values and the address are the same for all of one shape
+            self._nobody = self.audience.nobody(access.auth)
+            self._request = {"ip": access.ip}
+        group.members[subscription] = None
+        subscription.group = group
+        return group
+
+    def leave(self, subscription: Subscription) -> None:
+        """Take a subscription out, and its group if nobody else is in it."""
+        group = subscription.group
+        if group is None:
+            return
+        subscription.group = None
+        group.members.pop(subscription, None)
+        if group.members:
+            return
+        self.groups.pop(group.values, None)
+        for name, value in zip(self._by_value, group.values, strict=True):
+            found = self._by_value[name].get(value)
+            if found is not None:
+                found.pop(group, None)
+                if not found:
+                    del self._by_value[name][value]
+
+    def groups_of(self, field: str, value: Any) -> Iterable[Group]:
+        """The groups whose auth field has this value."""
+        try:
+            return self._by_value[field].get(value, ())
+        except TypeError:  # a list or an object, which no auth value is
+            return ()
+
+    @property
+    def nobody(self) -> Mapping[str, Any]:
+        """The auth values of a caller whose own stand nowhere. There must have been a member."""
+        return self._nobody
+
+    # --- changes
+
+    def needs(self, image: Image) -> bool:
+        """Whether the record must be read from the table before this change can be judged or shown."""
+        return bool(image.holes) and not image.holes.isdisjoint(self._shows_or_reads)
+
+    def is_calm(self, seq: int) -> bool:
+        """Whether all members have their snapshot, and none of them has this change or a later one in it."""
+        return all(each.pending is None and each.floor < seq for group in self.groups.values() for each in group.members)
+
+    def passes(self, document: Document | None) -> bool:
+        """Whether a document fits the question's filter, whoever asks."""
+        return document is not None and self._passes(document)
+
+    def is_lost(self, image: Image) -> bool:
+        """Whether something that decides about the old document is gone, so that it must be taken for seen."""
+        return bool(image.lost) and not image.lost.isdisjoint(self._read)
+
+    def judge(self, image: Image) -> tuple[Kind | None, list[tuple[Group, Kind | None]]] | None:
+        """What a change means to everybody, and the groups to which it means something else. None: nothing to anybody."""
+        lost = self.is_lost(image)
+        old = image.old if image.old is not None and (lost or self._passes(image.old)) else None
+        new = image.new if image.new is not None and self._passes(image.new) else None
+        if old is None and new is None:
+            return None
+        if not self.rules:
+            return _kind(old is not None, new is not None, lost), []
+        default = self._verdict(self._nobody, old, new, lost)
+        odd: list[tuple[Group, Kind | None]] = []
+        for group in self._occurring(old, new):
+            kind = self._verdict(group.access.auth, old, new, lost)
+            if kind is not default:
+                odd.append((group, kind))
+        return (default, odd) if odd or default is not None else None
+
+    def kind_for(self, auth: Mapping[str, Any], image: Image) -> Kind | None:
+        """What a change means to one caller."""
+        lost = self.is_lost(image)
+        old = image.old if image.old is not None and (lost or self._passes(image.old)) else None
+        new = image.new if image.new is not None and self._passes(image.new) else None
+        return self._verdict(auth, old, new, lost)
+
+    def occurring(self, image: Image) -> Iterator[Group]:
+        """The groups whose values stand in the columns that the caller is compared with."""
+        return self._occurring(image.old, image.new)
+
+    def _occurring(self, old: Document | None, new: Document | None) -> Iterator[Group]:
+        seen: set[Group] = set()
+        for field, columns in self.audience.indexed.items():
+            index = self._by_value[field]
+            for column, is_list in columns.items():
+                for document in (old, new):
+                    if document is None:
+                        continue
+                    value = document.get(column)
+                    for each in value if is_list and isinstance(value, list) else (value,):
+                        if isinstance(each, str):
+                            for group in index.get(each, ()):
+                                if group not in seen:
+                                    seen.add(group)
+                                    yield group
+
+    def _verdict(self, auth: Mapping[str, Any], old: Document | None, new: Document | None, lost: bool) -> Kind | None:
+        was = old is not None and (lost or self._holds(auth, old))
+        return _kind(was, new is not None and self._holds(auth, new), lost)
+
+    def _holds(self, auth: Mapping[str, Any], document: Document) -> bool:
+        return all(rule.judge(auth, document, self._request) for rule in self.rules)
+
+    def step(self, image: Image, kind: Kind) -> Step:
+        """A change as a step of this view, with the document as it is sent."""
+        return Step(image.change.seq, kind, image.key, "" if kind is Kind.DELETE else self._text(image))
+
+    def _text(self, image: Image) -> str:
+        if image.new is None:
+            return ""
+        if not self._shown and image.text is not None:
+            return image.text
+        return json.dumps({name: image.new[name] for name in self._names}).decode()
+
+
+def is_decided_by_images(question: Question, audience: Audience, read: frozenset[str]) -> bool:
+    """Kind A of hard-parts §2.2: filter and rule read only the record, and the caller by equality; no window, no other records.
+
+    read: the columns that filter and rules read. Blobs are in no image.
+    """
+    asked, fields = question.asked, question.collection.fields
+    if question.limited or asked.expand or audience.elsewhere or audience.uses_time:
+        return False
+    shown: Iterable[Field] = asked.fields or question.collection.public
+    return not any(field.value_type is Type.BLOB for field in (*shown, *(fields[name] for name in read)))
+
+
+def _kind(was: bool, now: bool, lost: bool) -> Kind | None:
+    if now:
+        return (Kind.PUT if lost else Kind.UPDATE) if was else Kind.INSERT
+    return Kind.DELETE if was else None

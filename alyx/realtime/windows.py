@@ -1,0 +1,78 @@
+"""What the members of a group hold, where images are not enough (kind B of hard-parts §2.2). Pure.
+
+A hash for each document tells what has changed when the question is asked anew, so that every row that left is a delete, for
+whatever cause. `floor` is the change up to which it is true; one that comes while the group is dirty makes it dirty up to there,
+because what it is compared with may be out of date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from alyx.base import json
+from alyx.realtime.deltas import Kind, Step
+from alyx.records.selecting import Selection
+
+
+class Window:
+    """held: key -> hash of the text sent. floor: the change that it is true for. dirty: the last change that it may lack, 0 if it
+    lacks none. due: whether time alone calls for another look. full: whether there are as many rows as the limit allows. last:
+    the last row, for its place in the order. links: per expansion the values that lead to other records."""
+
+    __slots__ = ("dirty", "due", "floor", "full", "held", "last", "links", "next_look", "running")
+
+    def __init__(self) -> None:
+        self.held: dict[Any, int] = {}
+        self.floor = 0
+        self.dirty = 0
+        self.due = False
+        self.full = False
+        self.last: Mapping[str, Any] | None = None
+        self.links: list[set[Any]] = []
+        self.next_look = 0.0
+        self.running = False
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the question must be asked again."""
+        return self.due or self.dirty > self.floor
+
+    def leads(self, expansion: int, values: Set[Any]) -> bool:
+        """Whether a row leads to other records by one of these values."""
+        return expansion < len(self.links) and not self.links[expansion].isdisjoint(values)
+
+    def mark(self, seq: int) -> bool:
+        """A change may concern it. True if it was not stale before."""
+        if seq <= self.floor:
+            return False
+        fresh = not self.is_stale
+        self.dirty = max(self.dirty, seq)
+        return fresh
+
+    def replace(self, selection: Selection, seq: int, limit: int) -> list[Step]:
+        """Take the answer as of change `seq`, and give the steps that lead to it."""
+        self.due = False
+        if seq < self.floor:
+            return []
+        self.floor = seq
+        before, after = self.held, {key: hash(text) for key, text in zip(selection.keys, selection.texts, strict=True)}
+        steps = [Step(seq, Kind.DELETE, key, "") for key in before if key not in after]
+        for key, text in zip(selection.keys, selection.texts, strict=True):
+            known = before.get(key)
+            if known is None:
+                steps.append(Step(seq, Kind.INSERT, key, text))
+            elif known != after[key]:
+                steps.append(Step(seq, Kind.UPDATE, key, text))
+        self.held = after
+        self.full = len(after) >= limit
+        self.last = json.loads(selection.texts[-1]) if selection.texts else None
+        self.links = [set(values) for values in zip(*selection.links, strict=True)] if selection.links else []
+        return steps
+
+
+def difference(held: Mapping[Any, int], selection: Selection, seq: int) -> list[Step]:
+    """The steps from what a client holds to another answer, such as that to somebody else."""
+    window = Window()
+    window.held = dict(held)
+    return window.replace(selection, seq, 1)

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from alyx.base.errors import AlyxError
 from alyx.base.identity import Identity
+from alyx.database.work import DatabaseError
 from alyx.realtime import channel_wire
 from alyx.realtime.channel_wire import Name
 from alyx.realtime.fanout import CallLater
@@ -38,7 +39,7 @@ SEND_KEPT = 1.0
 _STEP = 16
 
 Judge: TypeAlias = Callable[[Identity, str, str, str, Literal["join", "send"]], Awaitable[bool]]
-"""(identity, ip, kind, whole name, rule) -> whether the rule holds. Raises AlyxError where it cannot be judged now."""
+"""(identity, ip, kind, whole name, rule) -> whether the rule holds. Raises DatabaseError where it cannot be judged now."""
 
 _log = logging.getLogger("alyx.realtime")
 
@@ -118,7 +119,7 @@ class Channels:
     async def receive(self, party: Party, kind: str, message_id: str | None, payload: Mapping[str, Any]) -> None:
         """One message of a client; the next one of the same client must wait for it. kind: `join, leave, state, broadcast`.
 
-        Raises AlyxError INVALID_PAYLOAD, FORBIDDEN, SUBSCRIPTION_LIMIT_REACHED or RATE_LIMITED.
+        Raises AlyxError INVALID_PAYLOAD, FORBIDDEN, SUBSCRIPTION_LIMIT_REACHED or RATE_LIMITED, and DatabaseError.
         """
         holder = self._holders.get(party.client_id)
         if holder is None:
@@ -276,7 +277,7 @@ class Channels:
         try:
             allowed = await self._admits(holder, seat.name)
         except Exception as error:  # whatever it is, it must not end the round for the others
-            if not isinstance(error, AlyxError):
+            if not isinstance(error, DatabaseError):
                 _log.exception("a rule of the channels `%s` failed", seat.name.kind)
             self._judge_later({seat.name.kind})
             return False

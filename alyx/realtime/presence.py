@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 LISTED = 1_000
 """Members of a channel that are shown. Those who come later are in it as well; they move up as others leave."""
+LISTED_BYTES = 1_048_576
+"""Bytes of those who are shown, together: what a newcomer has to be told at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Presence:
         self._shown: dict[str, Member] = {}
         self._waiting: OrderedDict[str, Member] = OrderedDict()
         self._told: dict[str, Member | None] = {}
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._shown) + len(self._waiting)
@@ -59,21 +62,30 @@ class Presence:
         """A member, shown or not."""
         return self._shown.get(member_id) or self._waiting.get(member_id)
 
+    def fits(self, member: Member) -> bool:
+        """Whether somebody who is shown may have this new state; a newcomer always may, for it can wait."""
+        former = self._shown.get(member.id)
+        return former is None or len(member.text) <= len(former.text) or self._bytes_with(member) <= LISTED_BYTES
+
     def put(self, member: Member) -> None:
         """Somebody came, or has a new state."""
-        if member.id in self._waiting or (member.id not in self._shown and len(self._shown) >= self._listed):
-            self._waiting[member.id] = member
-        else:
+        if member.id in self._shown or (member.id not in self._waiting and not self._waiting and self._has_place(member)):
             self._show(member)
+        else:
+            self._waiting[member.id] = member
 
     def drop(self, member_id: str) -> None:
         """Somebody went; whoever waits longest is shown instead. Nothing happens if there is no such member."""
         if self._waiting.pop(member_id, None) is not None or member_id not in self._shown:
             return
         self._note(member_id)
-        del self._shown[member_id]
-        if self._waiting:
-            self._show(self._waiting.popitem(last=False)[1])
+        self._bytes -= len(self._shown.pop(member_id).text)
+        while self._waiting:
+            first = next(iter(self._waiting.values()))
+            if not self._has_place(first):
+                break
+            del self._waiting[first.id]
+            self._show(first)
 
     def listing(self, member_id: str) -> list[Member]:
         """What a newcomer is told: those who are shown, and itself."""
@@ -113,8 +125,16 @@ class Presence:
         """Nobody listens: there is nothing to tell."""
         self._told.clear()
 
+    def _has_place(self, member: Member) -> bool:
+        return len(self._shown) < self._listed and self._bytes_with(member) <= LISTED_BYTES
+
+    def _bytes_with(self, member: Member) -> int:
+        former = self._shown.get(member.id)
+        return self._bytes + len(member.text) - (len(former.text) if former is not None else 0)
+
     def _show(self, member: Member) -> None:
         self._note(member.id)
+        self._bytes = self._bytes_with(member)
         self._shown[member.id] = member
 
     def _note(self, member_id: str) -> None:

@@ -83,7 +83,8 @@ class Rooms:
     # Members of this process ------------------------------------------------------------------------------------------------
 
     def sit(self, party: Party, name: Name, state: bytes, message_id: str | None, seat: Seat | None = None) -> Seat:
-        """Put a connection into a channel and answer it with who is there. seat: the one that it has there already."""
+        """Put a connection into a channel and answer it with who is there. seat: the one that it has there already, whose state
+        is replaced; raises what `restate` does."""
         room = self._room(name.whole)
         if seat is None:
             seat = room.seats[party.client_id] = Seat(party, name)
@@ -95,15 +96,18 @@ class Rooms:
         return seat
 
     def restate(self, seat: Seat, state: bytes) -> None:
-        """Give a member a new state, and the user that its connection now has."""
-        self._tell_all(seat, channel_wire.member(seat.party.client_id, seat.party.identity.id, state))
+        """Give a member a new state. Raises AlyxError RATE_LIMITED where the states of a channel would become too large."""
+        member = channel_wire.member(seat.party.client_id, seat.party.identity.id, state)
+        if not self._rooms[seat.name.whole].presence.fits(member):
+            raise AlyxError("RATE_LIMITED", "The states of this channel's members are too large together.", retry_after=1)
+        self._tell_all(seat, member)
 
     def rename(self, seat: Seat) -> None:
-        """Its connection is another user's now: show that."""
+        """Its connection may be another user's now: show that."""
         member = self._rooms[seat.name.whole].presence.get(seat.party.client_id)
         if member is not None and member.user_id != seat.party.identity.id:
             state = json.dumps(json.loads(member.text)["state"])
-            self.restate(seat, state)
+            self._tell_all(seat, channel_wire.member(member.id, seat.party.identity.id, state))
 
     def leave(self, seat: Seat) -> None:
         """Take a connection out of a channel; the others hear of it."""

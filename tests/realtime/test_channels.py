@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from alyx.base.errors import AlyxError
 from alyx.base.identity import Identity
+from alyx.database.work import Unavailable
 from alyx.realtime import channels as module
-from alyx.realtime import fanout
+from alyx.realtime import fanout, presence
 from alyx.realtime.presence import LISTED, Member, Presence
 from tests.realtime.talk import Client, World, run, turns
 
@@ -306,7 +307,7 @@ def test_a_member_that_cannot_be_judged_stays_until_it_can(caplog: pytest.LogCap
     async def body(world: World) -> None:
         ann = world.client("c1", "ann")
         await ann.say("join", "team")
-        world.rules.trouble = AlyxError("RATE_LIMITED", "Not now.")
+        world.rules.trouble = Unavailable("not now")
         world.rules.refuse("ann", "team")
         world.channels.elsewhere_changed({"members"})
         await world.clock.pass_(2)
@@ -466,6 +467,28 @@ def test_a_thousand_members_are_shown_and_the_next_moves_up_when_one_goes() -> N
     run(body)
 
 
+def test_the_states_of_a_channel_are_shown_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(world: World) -> None:
+        crowd = [world.client(f"c{number}") for number in range(4)]
+        for each in crowd:
+            await each.say("join", "room", state="x" * 300)
+        assert await crowd[0].refused("state", "room", state="x" * 700) == "RATE_LIMITED"
+        assert await crowd[0].refused("join", "room", state="x" * 700) == "RATE_LIMITED"
+        await crowd[0].say("state", "room", state="x" * 350)
+        await world.settle()
+        assert set(crowd[1].shown["room"]) == {"c0", "c1"}
+        await crowd[3].say("state", "room", state="x" * 600)
+        world.channels.gone(crowd[0])
+        await world.settle()
+        assert set(crowd[1].shown["room"]) == {"c1", "c2"}
+        world.channels.gone(crowd[2])
+        await world.settle()
+        assert set(crowd[1].shown["room"]) == {"c1", "c3"}
+
+    monkeypatch.setattr(presence, "LISTED_BYTES", 1000)
+    run(body)
+
+
 def test_broadcasts_are_refused_while_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(world: World) -> None:
         crowd = [world.client(f"c{number}") for number in range(100)]
@@ -555,29 +578,29 @@ def test_after_any_history_every_member_shows_the_true_members(operations: list[
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["put", "drop", "settle", "list"]), st.integers(0, 9), st.integers(0, 2)), max_size=80))
 def test_differences_lead_to_what_is_shown_also_where_not_all_are(operations: list[tuple[str, int, int]]) -> None:
-    presence = Presence(listed=4)
+    members = Presence(listed=4)
     steady: dict[str, Member] = {}
     fresh: dict[str, Member] | None = None
     truth: set[str] = set()
     for kind, who, state in operations:
         name = f"c{who}"
         if kind == "put":
-            presence.put(Member(name, None, b"%d" % state))
+            members.put(Member(name, None, b"%d" % state))
             truth.add(name)
         elif kind == "drop":
-            presence.drop(name)
+            members.drop(name)
             truth.discard(name)
         elif kind == "list":
-            fresh = {item.id: item for item in presence.listing("nobody")}
+            fresh = {item.id: item for item in members.listing("nobody")}
         else:
-            for view, difference in zip((steady, fresh), presence.settle(), strict=True):
+            for view, difference in zip((steady, fresh), members.settle(), strict=True):
                 if view is not None:
                     for gone in difference.leaves:
                         view.pop(gone, None)
                     view.update({item.id: item for item in difference.joins})
-            shown = {item.id: item for item in presence.listing("nobody")}
+            shown = {item.id: item for item in members.listing("nobody")}
             assert steady == shown
             assert fresh in (None, shown)
             assert len(shown) == min(4, len(truth))
             fresh = None
-        assert {item.id for item in presence} == truth
+        assert {item.id for item in members} == truth

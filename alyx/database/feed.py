@@ -132,7 +132,7 @@ def follow(mark: Mark, limit: int) -> Work[tuple[Position, list[Change]]]:
     The line of the mark itself is read as well, to see that it is still the same.
     """
     position = yield from read_position()
-    if mark.epoch not in (None, position.epoch) or position.seq < mark.seq:
+    if mark.epoch not in (None, position.epoch):
         raise HistoryLost("forked")
     if mark.seq == position.seq and mark.nonce in (None, position.nonce):
         return position, []
@@ -148,7 +148,7 @@ def _judge(mark: Mark, position: Position, own: Change | None, lines: Sequence[C
         raise HistoryLost("forked")
     if position.low_water > mark.seq:
         raise HistoryLost("trimmed")
-    if own is None and mark.seq > position.low_water:
+    if own is None and mark.seq > position.low_water:  # removed, or not written yet
         raise HistoryLost("forked")
     if position.seq > mark.seq and not lines:
         raise HistoryLost("forked")

@@ -413,12 +413,13 @@ def test_a_closed_reader_wakes_who_waits_and_says_so(running: Running) -> None:
 
 def test_an_engine_that_stops_wakes_its_readers(running: Running) -> None:
     async def main() -> None:
-        async with running() as engine:
+        async with running(poll_interval=NEVER) as engine:
             reader = engine.feed()
             await reader.read()
             waiting = asyncio.ensure_future(reader.wait())
             await asyncio.sleep(0)
-        await waiting
+        async with asyncio.timeout(5):
+            await waiting
         with pytest.raises(Unavailable, match="not open"):
             await reader.read()
         with pytest.raises(Unavailable, match="not open"):
@@ -533,6 +534,19 @@ def test_after_a_restart_reading_goes_on_where_it_was(path: Path, kept: str) -> 
             reader.close()
 
     asyncio.run(main())
+
+
+def test_a_reader_that_was_given_a_number_learns_the_history_from_its_first_read(running: Running) -> None:
+    async def scenario(engine: Engine) -> None:
+        await engine.write(_many(0, 3))
+        reader = engine.feed(3)
+        assert await reader.read() == []
+        await engine.write(ask("UPDATE _alyx_feed SET epoch = 'another'"))
+        with pytest.raises(HistoryLost, match="forked"):
+            await reader.read()
+        reader.close()
+
+    _run(running, scenario)
 
 
 def test_a_restored_copy_that_went_its_own_way_is_another_history(path: Path, tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ from alyx.realtime import lair
 from alyx.realtime.peers import Ears
 
 LARGEST_FRAME = 1_048_576
-"""Bytes. A client's message has at most 64 kB, members are told in pieces of 256 kB."""
+"""Bytes. A client's message has at most 64 kB, members are told in pieces of 32 kB."""
 LARGEST_BACKLOG = 16 * 1_048_576
 """Bytes that may wait for a peer; one for which more wait is cut off."""
 MOST_PEERS = 256
 GRACE = 2.0
 """Seconds that a process may be out of reach before it is taken for dead, so that an election shows nowhere."""
 _VERSION = 1
+_LARGE = 8_192
 _HANDSHAKE = 2.0
 _PULSE = 5.0
 _SILENCE = 15.0
@@ -77,6 +78,8 @@ class _Link:
         if not 0 < size <= LARGEST_FRAME:
             raise _Malformed
         data = await self._reader.readexactly(size)
+        if size > _LARGE:
+            await asyncio.sleep(0)  # what is there already is read without waiting; others have their turn between large frames
         self.heard = time.monotonic()
         try:
             return orjson.loads(data)

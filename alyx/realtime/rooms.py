@@ -23,8 +23,10 @@ from alyx.realtime.presence import LISTED, Member, Presence
 
 PAUSE = 0.05
 """Seconds that a change of a channel's members waits for others."""
-_CHUNK = 262_144
-"""Bytes of members after which the message to a new peer is cut in two."""
+_CHUNK = 32_768
+"""Bytes of members after which the message to a new peer is cut in two: what is read of it in one go takes a few milliseconds."""
+_STEP = 256
+"""Members of a lost process that leave in one go."""
 
 
 class Party(Protocol):
@@ -76,7 +78,8 @@ class Rooms:
         self._listed = listed
         self._rooms: dict[str, _Room] = {}
         self._remote: dict[str, dict[tuple[str, str], None]] = {}
-        self._coming: dict[str, dict[tuple[str, str], Member]] = {}
+        self._coming: dict[str, set[tuple[str, str]]] = {}
+        self._leaving: dict[str, list[tuple[str, str]]] = {}
         self._fanout = Fanout(call_later, now)
         self._counts = {"members": 0, "diffs": 0, "broadcasts": 0}
 
@@ -137,8 +140,9 @@ class Rooms:
     # Members of other processes ---------------------------------------------------------------------------------------------
 
     def came(self, peer: str) -> None:
-        """Tell a process who is here."""
+        """Tell a process who is here; it will do the same."""
         self._coming.pop(peer, None)
+        self._leaving.pop(peer, None)
         rows: list[tuple[str, Fragment]] = []
         size = 0
         for whole, room in self._rooms.items():
@@ -168,29 +172,38 @@ class Rooms:
                 raise ValueError("no message of a channel")
 
     def lost(self, peer: str) -> None:
-        """A process is gone, and so are its members."""
+        """A process is gone, and so are its members, unless it comes again before all of them have left."""
         self._coming.pop(peer, None)
-        for whole, client_id in list(self._remote.get(peer, ())):
+        self._leaving[peer] = list(self._remote.get(peer, ()))
+        self._let_go(peer)
+
+    def _let_go(self, peer: str) -> None:
+        leaving = self._leaving.get(peer)
+        if leaving is None:
+            return
+        for whole, client_id in leaving[-_STEP:]:
             self._drop(peer, whole, client_id)
+        del leaving[-_STEP:]
+        if leaving:
+            self._call_later(0, lambda: self._let_go(peer))
+        else:
+            del self._leaving[peer]
 
     def _take(self, peer: str, rows: list[Any], *, more: bool) -> None:
         """A part of all members of a process; with the last part, those that it did not name are gone."""
-        coming = self._coming.setdefault(peer, {})
+        coming = self._coming.setdefault(peer, set())
         for row in rows:
             match row:
                 case [str(whole), dict(member)]:
                     found = _member(member, peer)
-                    coming[whole, found.id] = found
+                    coming.add((whole, found.id))
+                    self._put(peer, whole, found)
                 case _:
                     raise ValueError("no member of a channel")
-        if more:
-            return
-        del self._coming[peer]
-        for whole, client_id in list(self._remote.get(peer, ())):
-            if (whole, client_id) not in coming:
+        if not more:
+            del self._coming[peer]
+            for whole, client_id in [key for key in self._remote.get(peer, ()) if key not in coming]:
                 self._drop(peer, whole, client_id)
-        for (whole, _), member in coming.items():
-            self._put(peer, whole, member)
 
     def _put(self, peer: str, whole: str, member: Member) -> None:
         room = self._room(whole)

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import orjson
@@ -389,6 +390,63 @@ def test_the_lock_keeps_others_from_replacing_a_socket_in_use(tmp_path: Path) ->
         one.leave()
     assert other.seize()
     other.leave()
+
+
+def test_a_process_that_comes_again_while_its_members_are_let_go_has_them_all() -> None:
+    later: list[Callable[[], None]] = []
+    rooms = Rooms(Alone(), lambda delay, call: later.append(call), time.monotonic)
+    rows = [["room", {"id": f"c{number}", "user_id": None, "state": 1}] for number in range(1_000)]
+    rooms.heard("p1", {"here": rows, "more": False})
+    rooms.lost("p1")
+    assert 0 < rooms.numbers()["channel_members_elsewhere"] < 1_000
+    rooms.came("p1")
+    rooms.heard("p1", {"here": rows[:900], "more": True})
+    later.pop()()
+    rooms.heard("p1", {"here": rows[900:990], "more": False})
+    assert rooms.numbers()["channel_members_elsewhere"] == 990
+    rooms.lost("p1")
+    while later:
+        later.pop()()
+    assert (rooms.numbers()["channel_members_elsewhere"], rooms.numbers()["channels"]) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_to_processes_and_connections_all_show_the_same_in_the_end(tmp_path: Path, seed: int) -> None:
+    async def body() -> None:
+        random = Random(seed)
+        found: list[Node] = []
+        clients: dict[str, tuple[Node, Client]] = {}
+        for step in range(150):
+            await asyncio.sleep(random.choice([0, 0, 0.002, 0.02, 0.06]))
+            kind = random.choice(["start", "stop", "cut", "join", "join", "leave", "state", "state"])
+            if kind == "start" and len(found) < 6:
+                found.append(Node(tmp_path / "app.db"))
+                await found[-1].channels.start()
+            elif kind == "stop" and len(found) > 2:
+                node = found.pop(random.randrange(len(found)))
+                await node.channels.stop()
+                clients = {name: (home, client) for name, (home, client) in clients.items() if home is not node}
+            elif kind == "cut" and found:
+                relay = random.choice(found).relay
+                for link in [relay._hub] if relay._hub else list(relay._links.values()):
+                    link.cut()
+            elif kind == "join" and found:
+                node = random.choice(found)
+                clients[f"c{step}"] = (node, await node.client(f"c{step}", state=step))
+            elif kind == "leave" and clients:
+                node, client = clients.pop(random.choice(list(clients)))
+                node.channels.gone(client)
+            elif kind == "state" and clients:
+                node, client = random.choice(list(clients.values()))
+                await client.say("state", "room", state=step)
+                client.shown["room"][client.client_id] = step
+        own = {name: client.shown["room"][name] for name, (_, client) in clients.items()}
+        await until(lambda: all(client.shown["room"] == own for _, client in clients.values()), 5)
+        for node in found:
+            await node.channels.stop()
+
+    run(body())
 
 
 @pytest.mark.slow

@@ -340,6 +340,20 @@ test("signing in on an open line tells the user, and a bad token changes nothing
   assert.equal(Wire.all[1].sent[0].payload.token, "t");
 });
 
+test("who signs out while a token is renewed stays signed out", async () => {
+  const waiting = [];
+  const { wire } = await subscribed({ getToken: () => new Promise((done) => waiting.push(done)) });
+  waiting[0](jwt(900));
+  await settle();
+  await wire.hear({ id: wire.of("auth")[0].id, type: "authenticated", payload: { user_id: "u" } });
+  for (let i = 0; i < 84; i++) { await pass(10_000); await wire.hear({ type: "pong" }); }
+  assert.equal(waiting.length, 2);
+  alyx.auth(null);
+  waiting[1](jwt(900));
+  await settle();
+  assert.deepEqual(wire.of("auth").slice(1).map((each) => each.payload.token), [null]);
+});
+
 test("a token that comes while the line is greeted is the one that counts", async () => {
   const { wire } = await subscribed({ token: "first" });
   await alyx.auth("second");

@@ -127,8 +127,9 @@ export class Alyx {
   // --- channels -------------------------------------------------------------------------------------------------------------
 
   /** Joins a channel, and again after each reconnect. `state`: what the others see of this client; `onPresence(members)`: a Map of
-   *  client ids to states, at every change; `onMessage(event, data, from)`. Gives `{members, send(event, data), setState(state),
-   *  leave()}`; `send` is false while there is no connection: such messages are not kept. */
+   *  client ids to `{id, user_id, state}`, at every change (`state` is that client's word, `user_id` the server's);
+   *  `onMessage(event, data, from)`. Gives `{members, send(event, data), setState(state), leave()}`; `send` is false while there
+   *  is no connection: such messages are not kept. */
   join(channel, { state, onPresence, onMessage, onError = report } = {}) {
     if (this.#rooms.has(channel)) throw new Error(`${channel} is joined already`);
     const room = { id: String(++this.#count), channel, state, onPresence, onMessage, onError, sent: false, joined: false };
@@ -147,20 +148,20 @@ export class Alyx {
     return room.handle;
   }
 
-  #gather(room, type, { members = [], joins = [], leaves = [], event, data, from, id }) {
-    if (type === "broadcast") return tell(room.onMessage, event, data, from ?? id);
+  #gather(room, type, { members = [], joins = [], leaves = [], event, data, from }) {
+    if (type === "broadcast") return tell(room.onMessage, event, data, from);
     room.joined = true;
     const all = room.handle.members;
     if (type === "presence") all.clear();
-    for (const member of leaves) all.delete(member.id ?? member);
-    for (const member of [...members, ...joins]) all.set(member.id, member.state);
+    for (const id of leaves) all.delete(id);
+    for (const member of [...members, ...joins]) all.set(member.id, member);
     return tell(room.onPresence, all);
   }
 
   // --- who is asking --------------------------------------------------------------------------------------------------------
 
   /** Signs in with another token, or out with null; every subscription is judged anew. Resolves when the server has agreed, with the
-   *  user's id; at once where there is no connection. A token that the server refuses changes nothing. */
+   *  user's id; with null where there is no connection that could tell. A token that the server refuses changes nothing. */
   async auth(token) {
     const before = this.#token, socket = this.#socket;
     this.#token = token ?? null;
@@ -173,7 +174,8 @@ export class Alyx {
     try {
       return (await this.#ask("auth", { token: this.#token })).user_id;
     } catch (error) {
-      if (socket === this.#socket) this.#token = before;
+      if (socket !== this.#socket) return null; // the connection is gone, and the next one takes the token
+      this.#token = before;
       throw error;
     } finally {
       if (socket === this.#socket) this.#begin();
@@ -182,8 +184,13 @@ export class Alyx {
 
   async #bearer() {
     const ends = this.#token ? expiry(this.#token) : Infinity;
-    if (this.#getToken && (this.#token === undefined || ends < Date.now() + STEADY)) this.#token = (await this.#getToken()) ?? null;
+    if (this.#getToken && (this.#token === undefined || ends < Date.now() + STEADY)) await this.#fetchToken((token) => { this.#token = token; });
     return this.#token ?? null;
+  }
+
+  async #fetchToken(use) { // nothing, if somebody signed in or out meanwhile
+    const before = this.#token, token = (await this.#getToken()) ?? null;
+    if (before === this.#token) await use(token);
   }
 
   #renewLater() {
@@ -191,7 +198,7 @@ export class Alyx {
     const left = this.#token && this.#getToken ? expiry(this.#token) - Date.now() : Infinity;
     if (left === Infinity) return;
     this.#renewal = setTimeout(async () => {
-      try { await this.auth(await this.#getToken()); } catch { if (this.#ready) this.#renewLater(); }
+      try { await this.#fetchToken((token) => this.auth(token)); } catch { if (this.#ready) this.#renewLater(); }
     }, Math.min(Math.max(left - Math.min(60_000, left / 5), 1_000), 2 ** 31 - 1));
   }
 
@@ -219,6 +226,7 @@ export class Alyx {
     this.#say("connecting");
     const socket = (this.#socket = new this.#WebSocket(this.#url.replace(/^http/, "ws") + "/api/realtime"));
     socket.onmessage = ({ data }) => { if (socket === this.#socket) { this.#watch(); this.#receive(JSON.parse(data)); } };
+    socket.onerror = () => {}; // a close follows
     socket.onclose = ({ code }) => { if (socket === this.#socket) this.#lost(code); };
     this.#watcher = setTimeout(() => this.#lost(0), LONGEST_WAIT);
   }

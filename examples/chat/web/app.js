@@ -114,7 +114,7 @@ async function write(event) {
 // --- who is here ------------------------------------------------------------------------------------------------------------------
 
 function showPeople(members) {
-  const names = [...new Set([...members.values()].map((state) => String(state?.name ?? "Somebody")))].sort((a, b) => a.localeCompare(b));
+  const names = [...new Set([...members.values()].map(({ state }) => String(state?.name ?? "Somebody")))].sort((a, b) => a.localeCompare(b));
   byId("people").replaceChildren(...names.map((name) => tint(element("li", name === me ? `${name} (you)` : name), name)));
 }
 

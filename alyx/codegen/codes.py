@@ -14,6 +14,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "VALIDATION_ERROR": (400, "The body does not fit the collection; `details` names every fault."),
     "INVALID_QUERY": (400, "A query parameter, field, operator or value is unknown or malformed; the message names it."),
     "BAD_REQUEST": (400, "The request itself is malformed: a header, the path or the shape of a batch."),
+    "RESULT_TOO_LARGE": (400, "A live query without a limit has more than 1,000 records; ask for fewer, or for a window."),
     "UNAUTHORIZED": (401, "The token is missing where one is needed, or it is not valid."),
     "TOKEN_EXPIRED": (401, "The token was valid once; get a new one."),
     "TOKEN_REVOKED": (401, "The session of this token was ended."),

@@ -53,13 +53,22 @@ class _Ask:
 
 
 class Asker:
-    """Brings subscriptions into views. asking: how many are on their way."""
+    """Brings subscriptions into views."""
 
     def __init__(self, database: Database, pump: Pump, refresher: Refresher) -> None:
-        self.asking = 0
+        self._asking: dict[Subscription, asyncio.Event] = {}
         self._database = database
         self._pump = pump
         self._refresher = refresher
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any subscription is on its way."""
+        return bool(self._asking)
+
+    def asks(self, subscription: Subscription) -> bool:
+        """Whether this one is on its way: then it sees by itself that the schema has changed."""
+        return subscription in self._asking
 
     # --- asking
 
@@ -162,9 +171,11 @@ class Asker:
 
     async def move(self, subscription: Subscription, listener: Listener, client: Client) -> None:
         """Judge a subscription anew for somebody else, and send the difference. Raises AlyxError if it cannot go on."""
+        if subscription in self._asking:  # a change of the schema at the same moment
+            await self._asking[subscription].wait()
         group, question = subscription.group, subscription.question
-        if group is None or question is None:
-            return  # it is being asked anew anyway, and for whoever the client is then
+        if group is None or question is None or subscription.closed:
+            return  # it is about to be asked anew, for whoever the client is then
         with self._busy(subscription):
             access = _access(client, question)
             stage = self._pump.stage
@@ -293,13 +304,12 @@ class Asker:
 
     @contextmanager
     def _busy(self, subscription: Subscription) -> Iterator[None]:
-        self.asking += 1
-        subscription.asking = True
+        done = self._asking[subscription] = asyncio.Event()
         try:
             yield
         finally:
-            self.asking -= 1
-            subscription.asking = False
+            done.set()
+            self._asking.pop(subscription, None)
 
 
 def _check_size(view: View, selection: Selection | None, total: int | None = None) -> None:

@@ -171,6 +171,7 @@ class Live:
 
     async def start(self) -> None:
         """Begin to follow and to look after tokens."""
+        self._follow_for_channels()
         self._spawn(self._pump.run())
         self._spawn(self._refresher.run())
         self._spawn(self._look_after())
@@ -193,31 +194,37 @@ class Live:
         self._channels = channels
         self._watched = channels.watched if channels is not None else frozenset()
         former, stage = self._pump.stage, self._stage_of(planner)
-        if (stage.planner.schema, stage.generation, limits) == (former.planner.schema, former.generation, self._limits):
+        same = (stage.planner.schema, stage.generation, limits) == (former.planner.schema, former.generation, self._limits)
+        if same and stage.generation is not None:
             return
         self._limits = limits
         self._enter(stage)
 
     def _stage_of(self, planner: Planner) -> Stage:
-        reader = self._database.feed()
+        try:
+            reader = self._database.feed()
+        except DatabaseError:  # not open yet, or busy; the pump finds it out when somebody listens
+            return Stage(planner, self._limits.expand_rows, None)
         generation = reader.position.generation
         reader.close()
         return Stage(planner, self._limits.expand_rows, generation)
 
     def _start_over(self) -> None:
+        """The history has a gap: everybody gets a snapshot with `reset`."""
         self._enter(self._stage_of(self._pump.stage.planner))
 
     def _enter(self, stage: Stage) -> None:
         self._pump.close()
         self._pump.stage = self._refresher.stage = stage
         self._refresher.clear()
+        self._follow_for_channels()
         waiting = []
         for listener in list(self._listeners):
             for subscription in listener.subscriptions.values():
                 listener.forget(subscription)
                 subscription.group = None
                 subscription.pending = []
-                if not subscription.asking:  # else whoever asks sees that the stage is another
+                if not self._asker.asks(subscription):
                     waiting.append((listener, subscription))
         if waiting:
             self._spawn(self._ask_all(stage, waiting))
@@ -226,7 +233,7 @@ class Live:
         for listener, subscription in waiting:
             if stage is not self._pump.stage:
                 return
-            if subscription.closed or subscription.asking or subscription.group is not None:
+            if subscription.closed or self._asker.asks(subscription) or subscription.group is not None:
                 continue
             try:
                 await self._asker.ask(subscription, listener, None, None, reset=True)
@@ -248,8 +255,16 @@ class Live:
 
     def _rest(self) -> None:
         """Stop following the feed when nobody listens any more."""
-        if not self._pump.stage.registry.views and not self._asker.asking and not self._watched:
+        if not self._pump.stage.registry.views and not self._asker.is_busy and not self._watched:
             self._pump.close()
+
+    def _follow_for_channels(self) -> None:
+        """Rules of channels that look into collections are judged again when these change, whoever listens."""
+        if self._watched:
+            try:
+                self._pump.open()
+            except DatabaseError as error:
+                _log.warning("changes cannot be followed for channels now: %s", error)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -75,10 +75,10 @@ class Database(Protocol):
 class Stage:
     """All that belongs to one schema; replaced as a whole when schema or rules change.
 
-    generation: of the database's tables; while they are at another, nothing is judged.
+    generation: of the database's tables, None until the feed is opened; while they are at another, nothing is judged.
     """
 
-    def __init__(self, planner: Planner, expand_rows: int, generation: int) -> None:
+    def __init__(self, planner: Planner, expand_rows: int, generation: int | None) -> None:
         self.planner = planner
         self.expand_rows = expand_rows
         self.generation = generation
@@ -138,6 +138,8 @@ class Pump:
         """Follow from now on, before the first snapshot is taken. Raises Unavailable."""
         if self._reader is None:
             self._reader = self._database.feed()
+            if self.stage.generation is None:
+                self.stage.generation = self._reader.position.generation
             self._done = self._reader.cursor
             self._closed.clear()
             self._wanted.set()
@@ -205,11 +207,12 @@ class Pump:
                     # The tables are not those that are served: the stage is about to change, which makes everybody start over.
                     await self._closed.wait()
                     return
-                if not lines:
+                if lines:
+                    await self._process(lines, reader.position.epoch)
+                if reader is self._reader:
                     self._settle(reader.cursor)
+                if reader.cursor >= reader.position.seq:
                     break
-                await self._process(lines, reader.position.epoch)
-                self._settle(lines[-1].seq)
 
     def _settle(self, seq: int) -> None:
         self._done = max(self._done, seq)
@@ -242,6 +245,8 @@ class Pump:
         self.lag = max(0.0, clock.seconds() - last.at / 1000)
         place = tokens.place(epoch, last.seq, last.nonce)
         for view, found in batch.views.items():
+            if stage is not self.stage:
+                return
             await self._deliver(view, found, place)
 
     async def _judge(self, stage: Stage, batch: _Batch, change: Change) -> None:

@@ -216,7 +216,7 @@ class Session(Listener):
             self.fail(message.id, AlyxError("OVERLOADED", "The database could not answer now; try again."))
         except Exception:
             _log.exception("a message of type %s failed", message.kind)
-            self.fail(message.id, AlyxError("INTERNAL_ERROR", "Something went wrong in the server."))
+            self.fail(message.id, AlyxError("INTERNAL", "Something went wrong in the server."))
 
     async def _subscribe(self, message: Message) -> None:
         if len(self.subscriptions) >= self._settings.max_subscriptions:

@@ -40,10 +40,10 @@ class Subscription:
 
     parse: reads the question by the schema of now. floor: changes up to this one are in what the client has. pending: what came
     while its snapshot is being made, None when it takes deltas. waiting: deltas that its client is too slow for. closed: nobody
-    wants it any more. asking: its snapshot is being made.
+    wants it any more.
     """
 
-    __slots__ = ("asking", "closed", "floor", "group", "id", "id_bytes", "owner", "parse", "pending", "question", "waiting")
+    __slots__ = ("closed", "floor", "group", "id", "id_bytes", "owner", "parse", "pending", "question", "waiting")
 
     def __init__(self, subscription_id: str, owner: Receiver, parse: Callable[[], Question]) -> None:
         self.id = subscription_id
@@ -56,7 +56,6 @@ class Subscription:
         self.pending: list[tuple[Sequence[Step], Delta]] | None = None
         self.waiting: list[Delta] = []
         self.closed = False
-        self.asking = False
 
     @property
     def mark(self) -> bytes:

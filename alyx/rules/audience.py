@@ -6,7 +6,7 @@ is for Rule.judge and SQL. Each form of use that `uses` knows is proven; a use t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alyx.base import ids
@@ -30,6 +30,8 @@ class Audience:
     - if none of A's indexed values occurs in the record (`occurring`) or in any audience of `elsewhere` for it, A's verdict is
       that of nobody(A), which is the same for all callers of one shape.
 
+    in_json: whether `auth.id in doc.readers` and the like count as indexed for json fields, too. Any text in such a field, keys
+        included, then stands for a caller; so ask `occurring`, which knows, instead of reading the columns of `indexed`.
     indexed: field of the caller -> {column of doc: whether its elements are meant}. indexed_fields: the same fields, those that
         only `elsewhere` compares included, in the order of `values`.
     elsewhere: one per `collections.c.exists`, or per alternative in it; those inside others, too.
@@ -38,8 +40,8 @@ class Audience:
     fixed: column of doc -> the only values, in API form, with which a record can pass.
     """
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        uses = Uses()
+    def __init__(self, rules: Sequence[Rule], *, in_json: bool = False) -> None:
+        uses = Uses(in_json=in_json)
         lookups = [(rule, lookup) for rule in rules for lookup in uses.read(rule.tree)]
         of_rows = {name for _, lookup in lookups for name in lookup.by_auth.values()}
         self.indexed_fields = tuple(sorted((uses.places.keys() | of_rows) - uses.otherwise))
@@ -49,6 +51,7 @@ class Audience:
         self.uses_time = any(rule.uses_time for rule in rules)
         self.times = times([rule.tree for rule in rules])
         self.fixed = fixed([rule.tree for rule in rules])
+        self._readers = [(name, self._reader(places, uses.json)) for name, places in self.indexed.items()]
         self._constants = {name: frozenset(uses.constants.get(name, ())) for name in self.indexed_fields}
         self._parts = [part for rule in rules for part in rule.givens if self._splits(part)]
         self._whole = tuple(sorted({name for rule in rules for part in rule.givens for name in self._late(part)}))
@@ -83,12 +86,17 @@ class Audience:
     def occurring(self, doc: Mapping[str, Any]) -> dict[str, set[str]]:
         """Per indexed field, the values of callers that a record names. doc: API form; fields may be absent."""
         found: dict[str, set[str]] = {}
-        for name, places in self.indexed.items():
+        for name, readers in self._readers:
             texts = found[name] = set()
-            for column, is_list in places.items():
+            for column, read in readers:
                 value = doc.get(column)
-                texts.update(item for item in (value or () if is_list else (value,)) if isinstance(item, str))
+                if value is not None:
+                    texts.update(read(value))
         return found
+
+    @staticmethod
+    def _reader(places: Mapping[str, bool], json: set[str]) -> list[tuple[str, Callable[[Any], Iterable[str]]]]:
+        return [(name, _texts if name in json else tuple if many else _itself) for name, many in places.items()]
 
     def _state(self, name: str, value: Any) -> Hashable:
         if value is None:
@@ -108,6 +116,24 @@ class Audience:
     def _late(self, part: Given) -> set[str]:
         """The fields whose values split because caller and request stand in one part."""
         return _fields(part) - self.indexed.keys() if part.late else set()
+
+
+def _itself(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else ()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys included."""
+    rest = [value]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            rest += value
+        elif isinstance(value, dict):
+            yield from value
+            rest += value.values()
 
 
 def _fields(part: Given) -> set[str]:

@@ -48,9 +48,12 @@ class Uses:
     """What some rules do with the caller.
 
     places, constants: per field what it is compared with by == and `in`. otherwise: the fields that are used in another way, too.
+    in_json: whether a comparison with anything below a json field counts as one with all texts in it; json: the columns of these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_json: bool = False) -> None:
+        self.in_json = in_json
+        self.json: set[str] = set()
         self.places: dict[str, dict[str, bool]] = {}
         self.constants: dict[str, set[str]] = {}
         self.otherwise: set[str] = set()
@@ -102,6 +105,7 @@ class _Walk:
 
     def equal(self, caller: Expr, other: Expr) -> bool:
         """Note `auth.x == other` if that is all it is."""
+        caller, other = _bare(caller), _bare(other)
         if not isinstance(caller, tree.Auth) or caller.type.kind != "string":
             return False
         if isinstance(other, tree.Const):
@@ -118,21 +122,34 @@ class _Walk:
         known[place.column] = known.get(place.column, False) or place.is_list
 
     def place(self, e: Expr) -> Place | None:
-        """The column of `doc` that a text comes from, as it stands there."""
+        """The column of `doc` that a value comes from: as it stands there, or as one of the texts in it."""
         match e:
             case tree.Column(source="doc") if e.type.kind == "string":
                 return Place(e.field.name, is_list=False)
-            case tree.Member(operand=tree.Column() as column, key=tree.Const() | tree.Widen(operand=tree.Const())):
-                return self.items(column)
-            case tree.Local() if e.type.kind == "string":
+            case tree.Local() if e.type.kind in ("string", "dyn"):
                 return self.locals[e.name]
-        return None
+            case tree.Member(operand=operand, key=tree.Const() | tree.Widen(operand=tree.Const())):
+                return self.items(operand)
+        return self.below_json(e)
 
-    @staticmethod
-    def items(e: Expr) -> Place | None:
-        """The column of `doc` that a list of texts is."""
-        listed = isinstance(e, tree.Column) and e.source == "doc" and e.type.kind == "list" and e.type.item == types.STRING
-        return Place(e.field.name, is_list=True) if listed and isinstance(e, tree.Column) else None
+    def items(self, e: Expr) -> Place | None:
+        """The column of `doc` that a list of texts is, or something below a json field."""
+        if isinstance(e, tree.Column) and e.source == "doc" and e.type.kind == "list" and e.type.item == types.STRING:
+            return Place(e.field.name, is_list=True)
+        return self.below_json(e)
+
+    def below_json(self, e: Expr) -> Place | None:
+        if not self.uses.in_json or e.type.kind != "dyn":
+            return None
+        match e:
+            case tree.Column(source="doc"):
+                self.uses.json.add(e.field.name)
+                return Place(e.field.name, is_list=True)
+            case tree.Local():
+                return self.locals[e.name]
+            case tree.Member(operand=operand, key=tree.Const() | tree.Widen(operand=tree.Const())):
+                return self.below_json(operand)
+        return None
 
     def contains(self, e: tree.Contains) -> None:
         """`auth.x in doc.list`, `auth.x in [doc.a, 'b']`, `doc.a in [auth.x, 'b']`: so many equalities."""
@@ -144,9 +161,9 @@ class _Walk:
             if not e.container.items:
                 self.visit(e.item)
             return
-        place = self.items(e.container)
-        if place is not None and isinstance(e.item, tree.Auth) and e.item.type.kind == "string":
-            self.note(e.item.name, place)
+        caller, place = _bare(e.item), self.items(_bare(e.container))
+        if place is not None and isinstance(caller, tree.Auth) and caller.type.kind == "string":
+            self.note(caller.name, place)
         else:
             self.inside(e)
 
@@ -162,7 +179,9 @@ class _Walk:
         self.locals = outer
 
     def lookup(self, e: tree.Exists, positive: bool) -> None:
-        for term in alternatives(e.predicate):
+        # One inside another multiplies them: a rule that nests too many is followed as it stands.
+        terms = alternatives(e.predicate) if len(self.lookups) < MOST * MOST else [_joined(e.predicate)]
+        for term in terms:
             self.alternative(Lookup(e, term, positive, self.around))
 
     def alternative(self, found: Lookup) -> None:
@@ -177,6 +196,10 @@ class _Walk:
             self.around = (*around, (found, conjunct))
             self.visit(conjunct, positive=found.positive)
         self.around = around
+
+
+def _bare(e: Expr) -> Expr:
+    return e.operand if isinstance(e, tree.Widen) else e
 
 
 def alternatives(e: Expr) -> list[list[Expr]]:

@@ -75,12 +75,16 @@ class CallerRules(Rules):
 
     def listed(self) -> Pair:
         column, words = self.random.choice("lk"), [self.name(), *self.random.sample(["doc.s", "doc.t", "'a'", "null"], 2)]
-        macro = self.random.choice(["exists", "all"])
+        macro, json, paths = self.random.choice(["exists", "all"]), self.random.choice("jh"), [".a", ".b", ".o", ".list", ".o.x"]
         return self.pick(
             lambda: self.both(f"{self.name()} in doc.{column}"),
             lambda: self.both(f"doc.{column}.{macro}(x, x {self.equality()} {self.name()})"),
             lambda: self.both(f"doc.{column}.{macro}(x, x == doc.s || {self.name()} in [x, doc.t])"),
             lambda: self.both(f"doc.{column}[{self.random.randint(0, 2)}] {self.equality()} {self.name()}"),
+            lambda: self.both(f"{self.name()} {self.equality()} doc.{json}{self.random.choice(paths)}"),
+            lambda: self.both(f"{self.name()} in doc.{json}{self.random.choice(['', *paths])}"),
+            lambda: self.both(f"doc.{json}{self.random.choice(paths)}.{macro}(x, x {self.equality()} {self.name()})"),
+            lambda: self.both(f"doc.{json}.list.{macro}(x, x.exists(y, y == {self.name()}) || {self.name()} in [x, 'a'])"),
             lambda: self.both(f"{words[0]} in [{words[1]}, {words[2]}]"),
             lambda: self.both(f"doc.s in [{', '.join(words)}]"),
             lambda: self.both(f"{words[0]} in []"),
@@ -183,7 +187,7 @@ def of_records(count: int, seed: int) -> Tally:
     broken: list[Broken] = []
     records = Callers(seed)
     for rule in rules(count, seed, within=False, counts=counts):
-        audience = Audience([rule])
+        audience = Audience([rule], in_json=records.random.random() < 0.5)
         docs = [records.record(number) for number in range(8)]
         callers = [records.caller() for _ in range(12)]
         verdicts = [[rule.judge(caller, doc, REQUEST) for doc in docs] for caller in callers]
@@ -249,7 +253,7 @@ def of_collections(count: int, seed: int) -> Tally:
     broken: list[Broken] = []
     records = Callers(seed)
     for rule in rules(count, seed, within=True, counts=counts):
-        audience = Audience([rule])
+        audience = Audience([rule], in_json=records.random.random() < 0.5)
         docs = [records.record(number) for number in range(5)]
         rows = [records.record(number, ROWS) for number in range(records.random.choice([0, 1, 3, 5]))]
         callers = [records.caller() for _ in range(6)]

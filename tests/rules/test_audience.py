@@ -124,6 +124,24 @@ def test_the_record_names_those_whom_it_may_concern() -> None:
     assert found.occurring({"readers": None}) == {"id": set(), "email": set()}
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "named"),
+    [
+        ("auth.id in doc.meta", ["a", "b"], {"a", "b"}),
+        ("auth.id in doc.meta", {"a": True}, {"a"}),
+        ("auth.id in doc.meta.readers", {"readers": {"a": 1}}, {"readers", "a"}),
+        ("auth.id == doc.meta.owner", {"owner": "a", "n": 1}, {"owner", "a", "n"}),
+        ("doc.meta.rows.exists(r, r.user == auth.id)", {"rows": [{"user": "a"}]}, {"rows", "user", "a"}),
+        ("auth.id in [doc.meta.owner, 'x']", None, set()),
+    ],
+)
+def test_below_a_json_field_any_text_stands_for_a_caller_if_asked_for(text: str, value: Any, named: set[str]) -> None:
+    assert audience(text).indexed == {}
+    found = Audience([rule(text)], in_json=True)
+    assert found.indexed == {"id": {"meta": True}}
+    assert found.occurring({"meta": value})["id"] == named
+
+
 def test_a_shape_is_the_same_text_in_every_process() -> None:
     found = audience("auth.id == doc.owner || doc.status in auth.claims.of || auth.role == 'admin'")
     one, other = {"of": {"x": 1, "y": [None]}}, {"of": {"y": [None], "x": 1}}

@@ -1,7 +1,8 @@
 """Filters, order and cursors as SQL expressions (contract §3). Pure: builds SQLAlchemy elements, runs nothing.
 
-Parameters are named `f0, f1, ...` for filters, `k0, k1, ...` for a cursor; `filter_values` gives the values of the former, so
-that compiled text can be kept per shape and only values change from request to request.
+Parameters are named `f0, f1, ...` for filters (`f0_0, f0_1, ...` for the parts of a group), `k0, k1, ...` for a cursor;
+`filter_values` gives the values of the former, so that compiled text can be kept per shape and only values change from request to
+request.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import sqlalchemy as sa
 
 from alyx.base import json
 from alyx.database import tables
-from alyx.records.query import COMPARISONS, TEXT_OPERATORS, Filter, Operand, SortKey
+from alyx.records.query import COMPARISONS, TEXT_OPERATORS, Condition, Filter, Group, Operand, SortKey
 from alyx.schema.model import SEARCHED, Collection, Field, Type
 
 Element = sa.ColumnElement[Any]
-Condition = sa.ColumnElement[bool]
-Readable = Callable[[str, sa.FromClause], Condition | None]
+Clause = sa.ColumnElement[bool]
+Readable = Callable[[str, sa.FromClause], Clause | None]
 """Given a collection and a source of its rows: which of them the caller may read; None is all."""
 
 _COMPLEMENT = {"ne": "eq", "is_null": "not_null"}
@@ -66,23 +67,25 @@ def _target(field: Field, metadata: sa.MetaData) -> tuple[sa.FromClause, Element
 # --- filters ------------------------------------------------------------------------------------------------------------------
 
 
-def filter_shape(condition: Filter) -> Hashable:
-    """What the SQL of a filter depends on."""
+def filter_shape(condition: Condition) -> Hashable:
+    """What the SQL of a condition depends on."""
+    if isinstance(condition, Group):
+        return condition.kind, tuple(filter_shape(part) for part in condition.parts)
     kinds = _json_kinds(condition) if condition.operand.is_json else ()
     return condition.operand.text, condition.operator, kinds
 
 
-def filter_condition(condition: Filter, name: str, source: sa.FromClause, metadata: sa.MetaData, readable: Readable) -> Condition:
-    """A filter as a condition that is true or not true.
+def filter_condition(condition: Condition, name: str, source: sa.FromClause, metadata: sa.MetaData, readable: Readable) -> Clause:
+    """A condition as SQL that is true or not true; name: of its parameter, or what those of its parts begin with.
 
-    `ne` and `is_null` are the exact complements of `eq` and `not_null`. Through a relation the condition asks the target table
-    once (`fk IN (SELECT ...)`), so that indexes of both sides serve.
+    `ne`, `is_null` and `not` are the exact complements of `eq`, `not_null` and their part, null included. Through a relation the
+    condition asks the target table once (`fk IN (SELECT ...)`), so that indexes of both sides serve.
     """
+    if isinstance(condition, Group):
+        return _group(condition, name, source, metadata, readable)
     if condition.operator in _COMPLEMENT and (condition.operand.through or condition.operand.is_json):
         positive = Filter(condition.operand, _COMPLEMENT[condition.operator], condition.value)
-        return sa.func.coalesce(filter_condition(positive, name, source, metadata, readable), sa.literal_column("0")) == (
-            sa.literal_column("0")
-        )
+        return _complement(filter_condition(positive, name, source, metadata, readable))
     through = condition.operand.through
     if through is None:
         return _local(condition, name, source)
@@ -93,7 +96,21 @@ def filter_condition(condition: Filter, name: str, source: sa.FromClause, metada
     return source.c[through.name].in_(matching)
 
 
-def _local(condition: Filter, name: str, source: sa.FromClause) -> Condition:
+def _group(group: Group, name: str, source: sa.FromClause, metadata: sa.MetaData, readable: Readable) -> Clause:
+    parts = [
+        filter_condition(part, f"{name}_{position}", source, metadata, readable) for position, part in enumerate(group.parts)
+    ]
+    if group.kind == "not":
+        return _complement(parts[0])
+    return sa.and_(sa.true(), *parts) if group.kind == "and" else sa.or_(sa.false(), *parts)
+
+
+def _complement(clause: Clause) -> Clause:
+    """True wherever the clause is not: a NOT would leave out the rows for which the clause is NULL."""
+    return sa.func.coalesce(clause, sa.literal_column("0")) == sa.literal_column("0")
+
+
+def _local(condition: Filter, name: str, source: sa.FromClause) -> Clause:
     if condition.operand.is_json:
         return _json_condition(condition, name, source)
     subject, operator = condition.operand, condition.operator
@@ -106,7 +123,7 @@ def _local(condition: Filter, name: str, source: sa.FromClause) -> Condition:
     return _compare(column, operator, sa.bindparam(name))
 
 
-def _compare(column: Element, operator: str, value: Element) -> Condition:
+def _compare(column: Element, operator: str, value: Element) -> Clause:
     match operator:
         case "eq":
             return column == value
@@ -156,7 +173,7 @@ def _number(text: str) -> int | float | None:
     return value if isinstance(value, float) or json.INT_MIN <= value <= json.INT_MAX else None
 
 
-def _json_condition(condition: Filter, name: str, source: sa.FromClause) -> Condition:
+def _json_condition(condition: Filter, name: str, source: sa.FromClause) -> Clause:
     """A comparison below a json field, where the type of the stored value decides: `5` equals the number 5 and the string "5",
     is greater than numbers only; text operators see strings only; a missing key and null are null."""
     column = source.c[condition.operand.field.name]
@@ -175,9 +192,9 @@ def _json_condition(condition: Filter, name: str, source: sa.FromClause) -> Cond
     return sa.and_(kind.in_([sa.literal_column(each) for each in kinds]), _compare(value, condition.operator, sa.bindparam(name)))
 
 
-def _json_one_of(condition: Filter, name: str, kind: Element, value: Element) -> Condition:
+def _json_one_of(condition: Filter, name: str, kind: Element, value: Element) -> Clause:
     """Equal to one of the texts: as a string, and as the number or bool that a text looks like. Parameters are JSON lists."""
-    found: list[Condition] = [sa.and_(kind == sa.literal_column("'text'"), value.in_(_listed(f"{name}_s")))]
+    found: list[Clause] = [sa.and_(kind == sa.literal_column("'text'"), value.in_(_listed(f"{name}_s")))]
     kinds = _json_kinds(condition)
     if "n" in kinds:
         numeric = kind.in_([sa.literal_column("'integer'"), sa.literal_column("'real'")])
@@ -192,8 +209,12 @@ def _listed(name: str) -> sa.Select[Any]:
     return sa.select(each.c.value)
 
 
-def filter_values(condition: Filter, name: str, into: dict[str, Any]) -> None:
-    """Add the values of a filter's parameters, in stored form."""
+def filter_values(condition: Condition, name: str, into: dict[str, Any]) -> None:
+    """Add the values of a condition's parameters, in stored form."""
+    if isinstance(condition, Group):
+        for position, part in enumerate(condition.parts):
+            filter_values(part, f"{name}_{position}", into)
+        return
     value, subject, operator = condition.value, condition.operand, condition.operator
     if value is None:
         return
@@ -224,7 +245,7 @@ def _comparable(field: Field, value: Any) -> Any:
     return tables.stored(field, value)
 
 
-def search_condition(collection: Collection, source: sa.FromClause) -> Condition:
+def search_condition(collection: Collection, source: sa.FromClause) -> Clause:
     """Case-insensitive (ASCII) substring over all text fields that answers show; the pattern is the parameter `search`."""
     columns = [source.c[field.name] for field in collection.public if field.type in SEARCHED]
     pattern: Element = sa.bindparam("search")
@@ -244,7 +265,7 @@ def order_by(keys: tuple[SortKey, ...], values: list[Element]) -> list[Element]:
     return [value.desc() if key.descending else value.asc() for key, value in zip(keys, values, strict=True)]
 
 
-def keyset(keys: tuple[SortKey, ...], values: list[Element], nulls: tuple[bool, ...]) -> Condition:
+def keyset(keys: tuple[SortKey, ...], values: list[Element], nulls: tuple[bool, ...]) -> Clause:
     """The rows after a cursor whose i-th value is null as `nulls` says.
 
     A row comparison where all keys go one way and none can be null; else the OR form with a bound on the first key, without which
@@ -255,9 +276,9 @@ def keyset(keys: tuple[SortKey, ...], values: list[Element], nulls: tuple[bool, 
     if plain and len({key.descending for key in keys}) == 1:
         row, mark = sa.tuple_(*values), sa.tuple_(*marks)
         return row < mark if keys[0].descending else row > mark
-    branches: list[Condition] = []
+    branches: list[Clause] = []
     for i in range(len(keys)):
-        ties: list[Condition] = [values[j].is_not_distinct_from(marks[j]) for j in range(i)]
+        ties: list[Clause] = [values[j].is_not_distinct_from(marks[j]) for j in range(i)]
         beyond = _beyond(keys[i], values[i], marks[i], is_null=nulls[i])
         if beyond is not None:
             branches.append(sa.and_(*ties, beyond))
@@ -270,7 +291,7 @@ def _nullable(subject: Operand) -> bool:
     return subject.is_json or subject.through is not None or subject.field.nullable
 
 
-def _beyond(key: SortKey, value: Element, mark: Element, *, is_null: bool) -> Condition | None:
+def _beyond(key: SortKey, value: Element, mark: Element, *, is_null: bool) -> Clause | None:
     if not key.descending:
         return value.is_not(None) if is_null else value > mark
     if is_null:
@@ -278,7 +299,7 @@ def _beyond(key: SortKey, value: Element, mark: Element, *, is_null: bool) -> Co
     return sa.or_(value < mark, value.is_(None)) if _nullable(key.operand) else value < mark
 
 
-def _bound(key: SortKey, value: Element, mark: Element, *, is_null: bool) -> Condition | None:
+def _bound(key: SortKey, value: Element, mark: Element, *, is_null: bool) -> Clause | None:
     if not key.descending:
         return None if is_null else value >= mark
     if is_null:

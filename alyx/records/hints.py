@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from alyx.records.query import ListQuery
+from alyx.records.query import Filter, ListQuery
 
 SLOW = 0.05
 """Seconds after which a list is worth a remark: on a small table a scan is what the database should do."""
@@ -21,7 +21,8 @@ def of_list(collection: str, asked: ListQuery, scans: Sequence[str]) -> str | No
     tables = _tables(scans)
     if not tables:
         return None
-    fields = [each.operand.field.name for each in asked.filters if each.operator in ("eq", "in") and not each.operand.through]
+    single = [each for each in asked.filters if isinstance(each, Filter)]
+    fields = [each.operand.field.name for each in single if each.operator in ("eq", "in") and not each.operand.through]
     fields += [key.operand.field.name for key in asked.sort[:-1] if not key.operand.through]
     wanted = ", ".join(dict.fromkeys(fields))
     reads = f"a list of {collection} reads all of {', '.join(tables)}"

@@ -16,7 +16,7 @@ from alyx.database import documents
 from alyx.database.compile import Query, compile_query
 from alyx.records import conditions, cursor
 from alyx.records.access import Access
-from alyx.records.query import TEXT_OPERATORS, Expansion, Filter, ListQuery, Operand
+from alyx.records.query import TEXT_OPERATORS, Condition, Expansion, Filter, ListQuery, Operand, leaves
 from alyx.rules.book import Rule, RuleBook
 from alyx.schema.model import Collection, Field, Schema, Type
 
@@ -58,7 +58,7 @@ class Planner:
         self.metadata = metadata
         self._kept: dict[Hashable, Any] = {}
 
-    def _once(self, shape: Hashable, build: Callable[[], T]) -> T:
+    def once(self, shape: Hashable, build: Callable[[], T]) -> T:
         """What was built for this shape before, or is built now.
 
         Called from the loop and from the engine's threads: two that come at once build the same twice, and one of them is kept.
@@ -98,7 +98,7 @@ class Planner:
             values[f"k{position}"] = mark
         if asked.search is not None:
             values["search"] = conditions.search_value(asked.search)
-        reached = [each.operand.through for each in asked.filters] + [key.operand.through for key in asked.sort]
+        reached = [each.operand.through for each in leaves(asked.filters)] + [key.operand.through for key in asked.sort]
         through = tuple(self.book.of(field.reference.collection).read for field in reached if field and field.reference)
         return PreparedList(collection, asked, order, nulls, where, through, shape, values)
 
@@ -112,7 +112,7 @@ class Planner:
             where.shape(access.auth) if where else None,
             tuple(access.shape(rule) for rule in prepared.through),
         )
-        plan = self._once(shape, lambda: self._build_list(prepared, access))
+        plan = self.once(shape, lambda: self._build_list(prepared, access))
         values = prepared.values | access.binds(read)
         for rule in prepared.through:
             values |= access.binds(rule)
@@ -128,7 +128,7 @@ class Planner:
             found.append(condition)
         if asked.search is not None:
             found.append(conditions.search_condition(collection, source))
-        light = where is None and asked.search is None and all(_light(each.operand, each) for each in asked.filters)
+        light = where is None and asked.search is None and all(_light(each.operand, each) for each in leaves(asked.filters))
         total = sa.select(sa.func.count()).select_from(source).where(*found)
         keys = [conditions.operand_value(key.operand, source, self.metadata, self._readable(access)) for key in asked.sort]
         if prepared.nulls is not None:
@@ -147,7 +147,7 @@ class Planner:
         return ListPlan(compile_query(page, light=page_light), compile_query(total, light=light and bool(found)))
 
     def _conditions(
-        self, collection: Collection, filters: tuple[Filter, ...], source: sa.FromClause, access: Access
+        self, collection: Collection, filters: tuple[Condition, ...], source: sa.FromClause, access: Access
     ) -> list[sa.ColumnElement[bool]]:
         readable = self._readable(access)
         found = [
@@ -174,7 +174,7 @@ class Planner:
             return compile_query(_allowed(select, access.where(read, source)), light=True)
 
         names = (tuple([field.name for field in fields]), tuple([each.name for each in expand])) if fields or expand else None
-        return self._once(("get", collection.name, names, access.shape(read)), build)
+        return self.once(("get", collection.name, names, access.shape(read)), build)
 
     def plan_expand(self, expansion: Expansion, access: Access) -> Query:
         """The readable records of a relation for many values at once (parameter `keys`, a JSON list; at most `limit`).
@@ -199,7 +199,7 @@ class Planner:
             return compile_query(_allowed(select, access.where(read, source)), light=True)
 
         below = tuple(each.name for each in expansion.nested)
-        return self._once(("expand", collection.name, found_by, expansion.reverse, below, access.shape(read)), build)
+        return self.once(("expand", collection.name, found_by, expansion.reverse, below, access.shape(read)), build)
 
     def plan_readable(self, collection: Collection, field: str, access: Access) -> Query:
         """Whether a record with this value of `field` (parameter `key`) exists for the caller: one row or none."""
@@ -212,7 +212,7 @@ class Planner:
             )
             return compile_query(_allowed(one, access.where(read, source)).limit(sa.literal_column("1")), light=True)
 
-        return self._once(("readable", collection.name, field, access.shape(read)), build)
+        return self.once(("readable", collection.name, field, access.shape(read)), build)
 
     # --- writes ---------------------------------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class Planner:
             select = sa.select(documents.document(source, collection.public), hidden)
             return compile_query(select.where(source.c[collection.key.name] == sa.bindparam("key")))
 
-        return self._once(("stored", collection.name), build)
+        return self.once(("stored", collection.name), build)
 
     def plan_insert(self, collection: Collection, names: tuple[str, ...]) -> Query:
         """Insert a row of these columns (a parameter each); gives key and public document."""
@@ -236,7 +236,7 @@ class Planner:
             insert = sa.insert(table).values({name: sa.bindparam(f"v_{name}") for name in names})
             return compile_query(insert.returning(table.c[collection.key.name], documents.document(table, collection.public)))
 
-        return self._once(("insert", collection.name, names), build)
+        return self.once(("insert", collection.name, names), build)
 
     def plan_update(self, collection: Collection, names: tuple[str, ...]) -> Query:
         """Set these columns (a parameter each) of the record `key`; gives the public document."""
@@ -250,7 +250,7 @@ class Planner:
             )
             return compile_query(update.returning(documents.document(table, collection.public)))
 
-        return self._once(("update", collection.name, names), build)
+        return self.once(("update", collection.name, names), build)
 
     def plan_delete(self, collection: Collection) -> Query:
         """Delete the record `key`."""
@@ -259,11 +259,13 @@ class Planner:
             table = self.metadata.tables[collection.name]
             return compile_query(sa.delete(table).where(table.c[collection.key.name] == sa.bindparam("key")))
 
-        return self._once(("delete", collection.name), build)
+        return self.once(("delete", collection.name), build)
 
     def plan_rule(self, rule: Rule, access: Access) -> Query:
         """A rule that looks elsewhere, judged on values: a row if it holds."""
-        return self._once(("rule", rule, access.shape(rule)), lambda: compile_query(rule.holds_for_values(access.auth)))
+        return self.once(
+            ("rule", rule, access.shape(rule)), lambda: compile_query(rule.holds_for_values(access.auth), light=True)
+        )
 
 
 def _allowed(select: sa.Select[Any], rule: sa.ColumnElement[bool] | None) -> sa.Select[Any]:

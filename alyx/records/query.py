@@ -1,14 +1,15 @@
 """The text of a list's URL -> a typed request (contract §3). Pure; knows the schema, never SQL or rules.
 
-Called by `records.reading`. Whatever it refuses is `INVALID_QUERY` and names the parameter, field or operator.
+Called by `records.records`, and by `realtime.question` for the URL of an event stream. Whatever it refuses is `INVALID_QUERY` and
+names the parameter, field or operator. The filter language of subscriptions is read by `filters`, into the same conditions.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from alyx.base.errors import AlyxError
@@ -18,6 +19,8 @@ from alyx.schema.model import SEARCHED, Collection, Field, Schema, Type
 
 EXPAND_DEPTH = 3
 PARAMETERS = ("filter", "where", "sort", "limit", "offset", "page", "perPage", "cursor", "count", "fields", "search", "expand")
+LIVE_PARAMETERS = ("filter", "where", "sort", "limit", "fields", "expand")
+"""Those that a list has as an event stream too; the others name a page or a search, and neither can be kept up to date."""
 COMPARISONS = frozenset({"eq", "ne", "gt", "gte", "lt", "lte", "in"})
 TEXT_OPERATORS = frozenset({"like", "contains", "starts_with"})
 NULL_OPERATORS = frozenset({"is_null", "not_null"})
@@ -27,7 +30,8 @@ TEXTS = SEARCHED | {Type.ID, Type.UUID, Type.SELECT}
 _JSON_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REVERSE = re.compile(r"([a-z][a-z0-9_]*)\(([a-z][a-z0-9_]*)\)")
 _MOST_OFFSET = 2**53
-_MOST_FILTERS = 50
+MOST_CONDITIONS = 50
+"""Conditions of one request."""
 _MOST_KEYS = 8
 
 
@@ -57,6 +61,27 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Conditions joined: all of `and`, one of `or`, and of `not` (a single part) the complement, records included for which the
+    part has no answer because a value is null. An `and` without parts is always true, an `or` without parts never."""
+
+    kind: Literal["and", "or", "not"]
+    parts: tuple[Condition, ...]
+
+
+Condition: TypeAlias = Filter | Group
+
+
+def leaves(conditions: Iterable[Condition]) -> Iterator[Filter]:
+    """The single conditions inside these, from left to right."""
+    for each in conditions:
+        if isinstance(each, Group):
+            yield from leaves(each.parts)
+        else:
+            yield each
+
+
+@dataclass(frozen=True, slots=True)
 class SortKey:
     """One key of the order."""
 
@@ -77,9 +102,9 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A list as asked for. `sort` always ends with the primary key. `fields` is empty for all."""
+    """A list as asked for. `filters` are ANDed. `sort` always ends with the primary key. `fields` is empty for all."""
 
-    filters: tuple[Filter, ...]
+    filters: tuple[Condition, ...]
     where: str | None
     sort: tuple[SortKey, ...]
     limit: int
@@ -105,7 +130,7 @@ def parse_list(schema: Schema, collection: Collection, query: str, limits: Limit
         raise invalid("count must be exact or none")
     search = single.get("search") or None
     if search is not None:
-        _check_needle("search", search)
+        check_needle("search", search)
     return ListQuery(
         filters=tuple(_filter(schema, collection, text, limits) for text in filters),
         where=single.get("where") or None,
@@ -117,6 +142,56 @@ def parse_list(schema: Schema, collection: Collection, query: str, limits: Limit
         fields=parse_fields(collection, single.get("fields")),
         search=search,
         expand=parse_expand(schema, collection, single.get("expand")),
+    )
+
+
+def parse_live(schema: Schema, collection: Collection, query: str, limits: Limits) -> tuple[ListQuery, bool]:
+    """Read the query string of a list that is asked for as an event stream, and whether it names a limit.
+
+    Without one the limit is PAGE_MOST. Raises AlyxError INVALID_QUERY, also for the parameters of pages and searches.
+    """
+    for name, _ in _pairs(query):
+        if name in PARAMETERS and name not in LIVE_PARAMETERS:
+            raise invalid(f"{name} does not go with an event stream", f"Known: {', '.join(LIVE_PARAMETERS)}")
+    single, filters = _collect(query, LIVE_PARAMETERS)
+    limit = _number("limit", single.get("limit"), PAGE_MOST, least=1)
+    read = tuple(_filter(schema, collection, text, limits) for text in filters)
+    return live_query(schema, collection, read, limit, single), "limit" in single
+
+
+def live_query(
+    schema: Schema, collection: Collection, filters: tuple[Condition, ...], limit: int, texts: Mapping[str, str]
+) -> ListQuery:
+    """What a live query asks of the database: the first page, without a count.
+
+    limit: at least 1; more than PAGE_MOST is capped. texts: of `where`, `sort`, `fields` and `expand`, as far as they are given.
+    `fields` of the result hold the sort keys too, so that a client can sort by them. Raises AlyxError INVALID_QUERY: for what a
+    list refuses, and for what nobody could follow the changes of: paths through relations, an expand of more than one level.
+    """
+    keys = _sort(schema, collection, texts.get("sort", ""))
+    for subject in (*(each.operand for each in leaves(filters)), *(key.operand for key in keys)):
+        if subject.through is not None:
+            raise invalid(
+                f"{quote(subject.text)} goes through a relation, which a live query cannot", "Use a field of the record"
+            )
+    expansions = parse_expand(schema, collection, texts.get("expand"))
+    if any(each.nested for each in expansions):
+        raise invalid("expand goes deeper than one level, which a live query cannot")
+    shown = parse_fields(collection, texts.get("fields"))
+    if shown:
+        wanted = {field.name for field in shown} | {key.operand.field.name for key in keys}
+        shown = tuple(field for field in collection.public if field.name in wanted)
+    return ListQuery(
+        filters=filters,
+        where=texts.get("where") or None,
+        sort=keys,
+        limit=min(limit, PAGE_MOST),
+        offset=0,
+        cursor=None,
+        count=False,
+        fields=shown,
+        search=None,
+        expand=expansions,
     )
 
 
@@ -141,11 +216,11 @@ def _collect(query: str, known: tuple[str, ...]) -> tuple[dict[str, str], list[s
     filters: list[str] = []
     for name, text in _pairs(query):
         if name not in known:
-            raise invalid(f"Unknown parameter {_quote(name)}", f"Known: {', '.join(known)}" if known else None)
+            raise invalid(f"Unknown parameter {quote(name)}", f"Known: {', '.join(known)}" if known else None)
         if name == "filter":
             filters.append(text)
-            if len(filters) > _MOST_FILTERS:
-                raise invalid(f"More than {_MOST_FILTERS} filters", "Use in for a list of values")
+            if len(filters) > MOST_CONDITIONS:
+                raise invalid(f"More than {MOST_CONDITIONS} filters", "Use in for a list of values")
         elif name in single:
             raise invalid(f"The parameter {name} stands twice")
         else:
@@ -175,7 +250,7 @@ def _decode(text: str) -> str:
     return decoded
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """A word of the caller inside a message: shortened, and without control characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
@@ -214,7 +289,7 @@ def field_of(collection: Collection, name: str, parameter: str) -> Field:
     """A field that the caller may name. An internal field counts as unknown."""
     field = collection.fields.get(name)
     if field is None or field.internal:
-        raise invalid(f"{parameter}: unknown field {_quote(name)} in {collection.name}")
+        raise invalid(f"{parameter}: unknown field {quote(name)} in {collection.name}")
     return field
 
 
@@ -235,16 +310,16 @@ def operand(schema: Schema, collection: Collection, text: str, parameter: str) -
     if field.type is Type.JSON:
         return Operand(text, field, path=_json_path(text, path, parameter))
     if field.reference is None:
-        raise invalid(f"{parameter}: {_quote(text)}: {name} is neither a relation nor json")
+        raise invalid(f"{parameter}: {quote(text)}: {name} is neither a relation nor json")
     target = field_of(schema.collections[field.reference.collection], path[0], parameter)
     if len(path) > 1 and target.type is not Type.JSON:
-        raise invalid(f"{parameter}: {_quote(text)} goes more than one step through relations")
+        raise invalid(f"{parameter}: {quote(text)} goes more than one step through relations")
     return Operand(text, target, path=_json_path(text, path[1:], parameter), through=field)
 
 
 def _json_path(text: str, path: list[str], parameter: str) -> tuple[str, ...]:
     if not all(_JSON_KEY.fullmatch(key) for key in path):
-        raise invalid(f"{parameter}: {_quote(text)} is not a path of JSON keys", "Keys hold letters, digits, _ and -")
+        raise invalid(f"{parameter}: {quote(text)} is not a path of JSON keys", "Keys hold letters, digits, _ and -")
     return tuple(path)
 
 
@@ -257,10 +332,10 @@ def _filter(schema: Schema, collection: Collection, text: str, limits: Limits) -
     name, colon, rest = text.partition(":")
     operator, has_value, value = rest.partition(":")
     if not colon:
-        raise invalid(f"filter {_quote(text)} is not of the form field:operator:value")
+        raise invalid(f"filter {quote(text)} is not of the form field:operator:value")
     subject = operand(schema, collection, name, "filter")
     if operator not in OPERATORS:
-        raise invalid(f"filter: unknown operator {_quote(operator)}", f"Known: {', '.join(sorted(OPERATORS))}")
+        raise invalid(f"filter: unknown operator {quote(operator)}", f"Known: {', '.join(sorted(OPERATORS))}")
     if operator in NULL_OPERATORS:
         if has_value:
             raise invalid(f"filter: {operator} takes no value")
@@ -271,44 +346,55 @@ def _filter(schema: Schema, collection: Collection, text: str, limits: Limits) -
 
 
 def _filter_value(subject: Operand, operator: str, text: str) -> Any:
+    check_applies(subject, operator)
+    field = subject.field
+    if operator in TEXT_OPERATORS:
+        return selected(subject, text) if field.is_list else check_needle(operator, text)
+    if subject.is_json:
+        return text.split(",") if operator == "in" else text
+    if operator == "in":
+        return [_typed(subject, part) for part in text.split(",")]
+    return _typed(subject, text)
+
+
+def check_applies(subject: Operand, operator: str) -> None:
+    """Raises AlyxError INVALID_QUERY where an operator that takes a value has no meaning for the operand's type."""
     field = subject.field
     if operator in TEXT_OPERATORS:
         if not (subject.is_json or field.value_type in TEXTS or (field.is_list and operator == "contains")):
             raise invalid(f"filter: {operator} does not apply to {subject.text}, which is {field.type}")
         if field.is_list and operator != "contains":
             raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list")
-        return _selected(subject, text) if field.is_list else _check_needle(operator, text)
-    if subject.is_json:
-        return text.split(",") if operator == "in" else text
-    if field.is_list:
+    elif subject.is_json:
+        return
+    elif field.is_list:
         raise invalid(f"filter: {operator} does not apply to {subject.text}, which holds a list", "Use contains")
-    if field.type is Type.JSON:
+    elif field.type is Type.JSON:
         raise invalid(f"filter: {operator} does not apply to {subject.text} as a whole", "Name a path, such as meta.key")
-    if field.value_type is Type.BLOB and operator not in ("eq", "ne"):
+    elif field.value_type is Type.BLOB and operator not in ("eq", "ne"):
         raise invalid(f"filter: {operator} does not apply to {subject.text}, which is blob")
-    if operator == "in":
-        return [_typed(subject, part) for part in text.split(",")]
-    return _typed(subject, text)
 
 
 def _typed(subject: Operand, text: str) -> Any:
     if subject.field.type is Type.SELECT:
-        return _selected(subject, text)
+        return selected(subject, text)
     try:
         return readers.from_text(subject.field, text)
     except ValueError as error:
         raise invalid(f"filter: {subject.text}: {error}") from None
 
 
-def _selected(subject: Operand, text: str) -> str:
+def selected(subject: Operand, text: str) -> str:
+    """A text that is one of a select's values. Raises AlyxError INVALID_QUERY."""
     if text not in subject.field.select_values:
         raise invalid(
-            f"filter: {_quote(text)} is not a value of {subject.text}", f"It has {', '.join(subject.field.select_values)}"
+            f"filter: {quote(text)} is not a value of {subject.text}", f"It has {', '.join(subject.field.select_values)}"
         )
     return text
 
 
-def _check_needle(name: str, text: str) -> str:
+def check_needle(name: str, text: str) -> str:
+    """A text to be looked for, of at most NEEDLE bytes. Raises AlyxError INVALID_QUERY that names `name`."""
     if len(text.encode()) > NEEDLE:
         raise invalid(f"{name}: the text is longer than {NEEDLE} bytes")
     return text
@@ -375,7 +461,7 @@ def _expansion(schema: Schema, collection: Collection, name: str, rest: list[lis
             or not field.reference
             or field.reference.collection != collection.name
         ):
-            raise invalid(f"expand: {_quote(name)} is not a relation that points to {collection.name}")
+            raise invalid(f"expand: {quote(name)} is not a relation that points to {collection.name}")
         return Expansion(name, other.name, field, True, _expansions(schema, other, rest))
     field = field_of(collection, name, "expand")
     if field.reference is None:

@@ -32,9 +32,8 @@ def list_documents(planner: Planner, prepared: PreparedList, access: Access, exp
             total = (yield plan.total.bind(values))[0][0]
     texts = [row[0] for row in rows]
     if asked.expand and rows:
-        budget = _Budget(expand_rows)
         first = 1 + len(asked.sort)
-        texts = yield from _expand(planner, asked.expand, texts, [row[first:] for row in rows], access, budget)
+        texts = yield from expand_page(planner, asked.expand, texts, [row[first:] for row in rows], access, expand_rows)
     after = cursor.encode(prepared.order, rows[-1][1 : 1 + len(asked.sort)]) if more and rows else None
     return shape.page(texts, total, asked, after)
 
@@ -55,8 +54,18 @@ def get_expanded(
     rows = yield statement
     if not rows:
         raise not_found()
-    texts = yield from _expand(planner, expand, [rows[0][0]], [rows[0][1:]], access, _Budget(expand_rows))
+    texts = yield from expand_page(planner, expand, [rows[0][0]], [rows[0][1:]], access, expand_rows)
     return texts[0]
+
+
+def expand_page(
+    planner: Planner, expand: tuple[Expansion, ...], texts: list[str], links: list[Row], access: Access, expand_rows: int
+) -> Work[list[str]]:
+    """The documents of one answer with their relations; links: for each the values that lead to each expansion.
+
+    expand_rows: records that they may bring. Raises AlyxError INVALID_QUERY beyond them.
+    """
+    return (yield from _expand(planner, expand, texts, links, access, _Budget(expand_rows)))
 
 
 def not_found() -> AlyxError:

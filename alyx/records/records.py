@@ -80,7 +80,7 @@ class Records:
         self._book = book
         self._database = database
         self._limits = limits
-        self._planner = Planner(schema, book, metadata)
+        self.planner = Planner(schema, book, metadata)
         self._writable = {name: Writable(each) for name, each in schema.collections.items()}
         self._keys = {name: _key_reader(each.key) for name, each in schema.collections.items()}
         self._validators = {name: Validator(each, max_depth=limits.json_depth) for name, each in schema.collections.items()}
@@ -96,7 +96,7 @@ class Records:
         access = self._access(call)
         access.require(self._book.of(name).read, name)
         prepared = self._prepare_list(collection, text)
-        work = partial(reading.list_documents, self._planner, prepared, access, self._limits.expand_rows)
+        work = partial(reading.list_documents, self.planner, prepared, access, self._limits.expand_rows)
         started = perf_counter()
         body = await self._database.read(work)
         if perf_counter() - started < hints.SLOW:
@@ -111,12 +111,12 @@ class Records:
         access.require(rule, name)
         fields, expand = query.parse_single(self._schema, collection, text) if text else ((), ())
         key = self._key(name, key_text)
-        planned = self._planner.plan_get(collection, fields, expand, access)
+        planned = self.planner.plan_get(collection, fields, expand, access)
         bound = access.binds(rule)
         bound["key"] = key
         statement = planned.bind(bound)
         if expand:
-            work = partial(reading.get_expanded, self._planner, statement, expand, access, self._limits.expand_rows)
+            work = partial(reading.get_expanded, self.planner, statement, expand, access, self._limits.expand_rows)
             return Answer(200, (await self._database.read(work)).encode())
         document = await self._database.read(partial(reading.get_document, statement))
         if fields:
@@ -128,7 +128,7 @@ class Records:
 
     def _remark(self, prepared: PreparedList, access: Access) -> str | None:
         """Why a list was slow, where its plan says so; logged once for each kind of list."""
-        plan, _ = self._planner.plan_list(prepared, access)
+        plan, _ = self.planner.plan_list(prepared, access)
         hint = hints.of_list(prepared.collection.name, prepared.asked, self._database.scans(plan.page.sql))
         if hint is not None and hint not in self._remarked and len(self._remarked) < _REMARKS:
             self._remarked.add(hint)
@@ -144,7 +144,7 @@ class Records:
             for operation in OPERATIONS:
                 rule = rules[operation]
                 if rule.looks_elsewhere and not (operation == "update_check" and rule is rules.update):
-                    scans = self._database.scans(self._planner.plan_rule(rule, access).sql)
+                    scans = self._database.scans(self.planner.plan_rule(rule, access).sql)
                     found.append(hints.of_rule(name, operation, rule.elsewhere, scans))
         return [text for text in found if text is not None]
 
@@ -226,7 +226,7 @@ class Records:
         if asked.operation == "create":
             doc = writable.complete(validator.check_create(asked.data))
         else:
-            record = yield from writing.stored(self._planner, collection, self._key(collection.name, asked.id or ""))
+            record = yield from writing.stored(self.planner, collection, self._key(collection.name, asked.id or ""))
             if record is None:
                 raise reading.not_found()
             doc = record[1]
@@ -280,7 +280,7 @@ class Records:
 
     def _target(self, call: Call, name: str, method: str | None = None) -> Target:
         collection = self._collection(name)
-        return Target(self._planner, collection, self._writable[name], self._access(call, method))
+        return Target(self.planner, collection, self._writable[name], self._access(call, method))
 
     def _require_open(self, target: Target, operation: str) -> None:
         rules = self._book.of(target.collection.name)
@@ -292,7 +292,7 @@ class Records:
         kept = self._prepared.get((collection.name, text))
         if kept is not None:
             return kept
-        prepared = self._planner.prepare_list(collection, query.parse_list(self._schema, collection, text, self._limits))
+        prepared = self.planner.prepare_list(collection, query.parse_list(self._schema, collection, text, self._limits))
         if len(text) < _LONGEST_KEPT:
             if len(self._prepared) >= _PREPARED_KEPT:
                 self._prepared.clear()

@@ -760,9 +760,9 @@ def test_a_large_body_is_judged_off_the_event_loop_with_the_same_outcome(api: Ba
 def test_many_values_of_a_json_filter_are_one_condition(shelf: Backend) -> None:
     values = ",".join(str(number) for number in range(400))
     assert [doc["views"] for doc in shelf.list(f"/posts?filter=meta.k:in:{values}&sort=views")["docs"]] == [1, 2, 3]
-    kept = len(shelf.records._planner._kept)
+    kept = len(shelf.records.planner._kept)
     shelf.list(f"/posts?filter=meta.k:in:{values},5000&sort=views")
-    assert len(shelf.records._planner._kept) == kept
+    assert len(shelf.records.planner._kept) == kept
 
 
 def test_a_batch_member_that_no_utf8_can_say_is_refused_by_name(api: Backend) -> None:

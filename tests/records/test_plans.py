@@ -22,7 +22,7 @@ CALLERS = {"anonymous": ANONYMOUS, "user": USER}
 
 def plan_of(api: Backend, collection: str, text: str, identity: Identity) -> list[str]:
     """The lines of the query plan of a list's page."""
-    planner = api.records._planner
+    planner = api.records.planner
     asked = query.parse_list(api.schema, api.schema.collections[collection], text, Limits())
     prepared = planner.prepare_list(api.schema.collections[collection], asked)
     plan, values = planner.plan_list(prepared, Access(identity))

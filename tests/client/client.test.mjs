@@ -134,7 +134,7 @@ test("what an old connection still says is not heard", async () => {
   const { list, wire } = await subscribed();
   await wire.hear(snapshot("1", [{ id: "a" }]));
   await wire.drop(1006);
-  await wire.hear(delta("1", { deletes: ["a"] }, "a.2"));
+  await wire.hear(delta("1", { deletes: ["a"] }, "a.2"), snapshot("1", []));
   assert.deepEqual(list.docs, [{ id: "a" }]);
 });
 
@@ -352,6 +352,22 @@ test("who signs out while a token is renewed stays signed out", async () => {
   waiting[1](jwt(900));
   await settle();
   assert.deepEqual(wire.of("auth").slice(1).map((each) => each.payload.token), [null]);
+  await wire.drop(1006);
+  await pass(125);
+  await Wire.all[1].open();
+  assert.deepEqual(Wire.all[1].sent.map((each) => each.type), ["subscribe"]);
+});
+
+test("a token that is about to end is not used for a new connection", async () => {
+  const tokens = [jwt(60), jwt(900)], second = tokens[1];
+  const { wire } = await subscribed({ getToken: async () => tokens.shift() });
+  await wire.hear({ id: wire.sent[0].id, type: "authenticated", payload: { user_id: "u" } });
+  await pass(20_000);
+  await wire.drop(1006);
+  await pass(125);
+  mock.timers.setTime(Date.now() + 36_000);
+  await Wire.all[1].open();
+  assert.equal(Wire.all[1].sent[0].payload.token, second);
 });
 
 test("a token that comes while the line is greeted is the one that counts", async () => {

@@ -10,11 +10,16 @@ from typing import Any
 
 from alyx.auth.tokens import Verifier
 from alyx.base.identity import ANONYMOUS
+from alyx.database import tables
+from alyx.database.migrations import Migrator
 from alyx.realtime.live import Live, Stream
 from alyx.realtime.outlet import Client
 from alyx.realtime.session import Session
 from alyx.realtime.settings import Settings
-from tests.backend import Backend
+from alyx.records.records import Records
+from alyx.rules.book import RuleBook
+from alyx.schema import load
+from tests.backend import Backend, observed
 
 
 class Line:
@@ -141,6 +146,16 @@ class Stage(Backend):
     def stop(self) -> None:
         self._runner.run(self.live.stop())
         super().stop()
+
+    def serve(self, schema_text: str) -> None:
+        """Another schema, as a reload in dev mode would bring it."""
+        self.schema = load.loads(schema_text)
+        Migrator(str(self.path), str(self.folder / "migrations"), observed).apply(self.schema, yes=True)
+        metadata = tables.build(self.schema)
+        book = RuleBook.load(self.schema, metadata)
+        self.records = Records(self.schema, book, metadata, self.engine, self.limits, asyncio.to_thread)
+        self.engine.forget()
+        self.live.serve(self.records.planner, self.limits)
 
     def token(self, user: str, role: str = "user", ttl: float = 3600, **claims: Any) -> str:
         return super().token(user, role, ttl, **claims)

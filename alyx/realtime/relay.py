@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -97,7 +98,7 @@ class UnixRelay:
         self._me = secrets.token_hex(8)
         self._ears: Ears | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._conversations: dict[asyncio.Task[Any], _Link] = {}
+        self._conversations: set[asyncio.Task[None]] = set()
         self._links: dict[str, _Link] = {}
         self._hub: _Link | None = None
         self._reachable: set[str] = set()
@@ -190,25 +191,25 @@ class UnixRelay:
         if not self._lair.seize():
             return False
         try:
-            server = await asyncio.start_unix_server(self._converse, sock=self._lair.listen())
-            self._warned = False
-            try:
-                await self._watch()
-            finally:
-                server.close()
-                for link in self._conversations.values():
-                    link.cut()  # ends the task by itself; one that is cancelled makes asyncio's streams complain
-                await asyncio.gather(*self._conversations, return_exceptions=True)
+            with self._lair.listen() as listener:
+                self._warned = False
+                try:
+                    await self._watch(listener)
+                finally:
+                    asyncio.get_running_loop().remove_reader(listener)
+                    tasks = list(self._conversations)
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             self._lair.leave()
         return True
 
-    async def _watch(self) -> None:
-        """Return when somebody has removed or replaced the socket."""
-        while True:
+    async def _watch(self, listener: socket.socket) -> None:
+        """Take connections until somebody has removed or replaced the socket."""
+        while not self._lair.is_vacant():
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
             await asyncio.sleep(_PULSE)
-            if self._lair.is_vacant():
-                return
 
     async def _beat(self) -> None:
         """Keep connections alive, and cut off those that have fallen silent."""
@@ -223,13 +224,29 @@ class UnixRelay:
 
     # Frames -----------------------------------------------------------------------------------------------------------------
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        """Take one connection in. Not by asyncio's server, which lets those go on that come while it closes."""
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:  # such as too many open files: the socket would stay ready, so wait for the next beat
+            _log.warning("relay: a connection is not taken: %s", error)
+            asyncio.get_running_loop().remove_reader(listener)
+            return
+        connection.setblocking(False)
+        task = asyncio.create_task(self._converse(connection))
+        self._conversations.add(task)
+        task.add_done_callback(lambda done: self._end(done, connection))
+
+    def _end(self, task: asyncio.Task[None], connection: socket.socket) -> None:
+        self._conversations.discard(task)
+        connection.close()  # a task that was cancelled before its first step has not done so
+
+    async def _converse(self, connection: socket.socket) -> None:
         """The serving side of one connection."""
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
         link = _Link(reader, writer)
-        task = asyncio.current_task()
-        if task is not None:
-            self._conversations[task] = link
-            task.add_done_callback(self._conversations.pop)
         try:
             if not lair.is_own(writer.get_extra_info("socket")) or len(self._links) >= MOST_PEERS:
                 return

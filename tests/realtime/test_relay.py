@@ -31,6 +31,7 @@ from tests.realtime.talk import KINDS, Client, Rules
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
 GRACE = 0.2
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 WORKER = Path(__file__).with_name("relay_worker.py")
 
 
@@ -84,7 +85,7 @@ def run(body: Coroutine[Any, Any, None]) -> None:
     asyncio.run(body)
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("loop", LOOPS)
 def test_members_and_broadcasts_of_all_processes_reach_all_members(tmp_path: Path, loop: Any) -> None:
     async def body() -> None:
         async with nodes(tmp_path / "app.db", 3) as found:
@@ -274,7 +275,8 @@ def test_where_there_can_be_no_socket_a_process_stays_alone_and_says_so(
     assert len([text for text in caplog.messages if "only the members of this process" in text]) == 1
 
 
-def test_nothing_is_left_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nothing_is_left_open(tmp_path: Path, loop: Any) -> None:
     async def body() -> None:
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
@@ -285,7 +287,8 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
 
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("this system does not list open files")
-    run(body())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(body())
 
 
 async def connect(folder: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

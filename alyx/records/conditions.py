@@ -71,7 +71,7 @@ def filter_shape(condition: Condition) -> Hashable:
     """What the SQL of a condition depends on."""
     if isinstance(condition, Group):
         return condition.kind, tuple(filter_shape(part) for part in condition.parts)
-    kinds = _json_kinds(condition) if condition.operand.is_json else ()
+    kinds = json_kinds(condition) if condition.operand.is_json else ()
     return condition.operand.text, condition.operator, kinds
 
 
@@ -149,7 +149,7 @@ def _compare(column: Element, operator: str, value: Element) -> Clause:
             return sa.and_(column >= value, sa.func.substr(column, sa.literal_column("1"), sa.func.length(value)) == value)
 
 
-def _json_kinds(condition: Filter) -> tuple[str, ...]:
+def json_kinds(condition: Filter) -> tuple[str, ...]:
     """As what the values' texts may be read: `s`tring, `n`umber or `b`ool, each once, as this is part of a shape."""
     if condition.operator not in COMPARISONS:
         return ()
@@ -160,10 +160,11 @@ def _json_kinds(condition: Filter) -> tuple[str, ...]:
 def _json_kind(text: str) -> str:
     if text in ("true", "false"):
         return "b"
-    return "s" if _number(text) is None else "n"
+    return "s" if number(text) is None else "n"
 
 
-def _number(text: str) -> int | float | None:
+def number(text: str) -> int | float | None:
+    """The JSON number that a text is, if a column could hold it."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -187,15 +188,14 @@ def _json_condition(condition: Filter, name: str, source: sa.FromClause) -> Clau
         return sa.and_(text_only, _compare(value, condition.operator, sa.bindparam(name)))
     if condition.operator in ("eq", "ne", "in"):
         return _json_one_of(condition, name, kind, value)
-    number = _json_kinds(condition) == ("n",)
-    kinds = ("'integer'", "'real'") if number else ("'text'",)
+    kinds = ("'integer'", "'real'") if json_kinds(condition) == ("n",) else ("'text'",)
     return sa.and_(kind.in_([sa.literal_column(each) for each in kinds]), _compare(value, condition.operator, sa.bindparam(name)))
 
 
 def _json_one_of(condition: Filter, name: str, kind: Element, value: Element) -> Clause:
     """Equal to one of the texts: as a string, and as the number or bool that a text looks like. Parameters are JSON lists."""
     found: list[Clause] = [sa.and_(kind == sa.literal_column("'text'"), value.in_(_listed(f"{name}_s")))]
-    kinds = _json_kinds(condition)
+    kinds = json_kinds(condition)
     if "n" in kinds:
         numeric = kind.in_([sa.literal_column("'integer'"), sa.literal_column("'real'")])
         found.append(sa.and_(numeric, value.in_(_listed(f"{name}_n"))))
@@ -220,26 +220,26 @@ def filter_values(condition: Condition, name: str, into: dict[str, Any]) -> None
         return
     if not subject.is_json:
         if operator == "in":
-            into[name] = json.dumps([_comparable(subject.field, part) for part in value]).decode()
+            into[name] = json.dumps([comparable(subject.field, part) for part in value]).decode()
         elif operator in TEXT_OPERATORS:
             into[name] = value
         else:
-            into[name] = _comparable(subject.field, value)
+            into[name] = comparable(subject.field, value)
         return
     if operator in TEXT_OPERATORS:
         into[name] = value
         return
     if operator not in ("eq", "ne", "in"):
-        into[name] = number if (number := _number(value)) is not None else value
+        into[name] = found if (found := number(value)) is not None else value
         return
     texts = value if operator == "in" else [value]
     into[f"{name}_s"] = json.dumps(texts).decode()
-    into[f"{name}_n"] = json.dumps([number for text in texts if (number := _number(text)) is not None]).decode()
+    into[f"{name}_n"] = json.dumps([found for text in texts if (found := number(text)) is not None]).decode()
     into[f"{name}_b"] = json.dumps([text for text in texts if text in ("true", "false")]).decode()
 
 
-def _comparable(field: Field, value: Any) -> Any:
-    """A value in the API's form as `_plain` compares it: a decimal as its scaled integer."""
+def comparable(field: Field, value: Any) -> Any:
+    """A value in the API's form as SQL compares it: a decimal as its scaled integer, all others in stored form."""
     if field.value_type is Type.DECIMAL:
         return int(str(value).replace(".", ""))
     return tables.stored(field, value)

@@ -10,7 +10,7 @@ const FIRST_WAIT = 250, LONGEST_WAIT = 15_000; // ms; the wait before attempt n 
 const STEADY = 5_000; // a line that held so long was a good one: counting of attempts starts anew
 const QUIET = 25_000, PATIENCE = 10_000; // ping after so much silence, and give the line up after so much more
 const LARGEST = 65_536; // bytes of a message; the server would close with 1009
-const PASSING = /^(RATE_LIMITED|OVERLOADED|QUERY_TIMEOUT|DATABASE_UNAVAILABLE|INTERNAL(_ERROR)?)$/; // refused now, not for ever
+const PASSING = /^(RATE_LIMITED|OVERLOADED|QUERY_TIMEOUT|DATABASE_UNAVAILABLE|INTERNAL)$/; // refused now, not for ever
 
 /** What the server refuses, with its `code`, `message` and `details`, and `NETWORK` where it could not be asked. */
 export class AlyxError extends Error {

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-fast check fix bench torture clean
+.PHONY: run test test-fast check fix bench torture autobahn clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ bench: $(READY)
 
 torture: $(READY)
 	$(BIN)/python -m pytest -n 2 -m torture
+
+autobahn: $(READY)
+	$(BIN)/python -m tests.http.autobahn
 
 clean:
 	rm -rf $(VENV) data build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,4 +1,7 @@
-"""`python -m bench [--rounds 5] [--seconds 4] [--synchronous full|normal] [--only get,list]`: alternating runs."""
+"""`python -m bench [--rounds 5] [--seconds 4] [--synchronous full|normal] [--only get,list,fanout]`: alternating runs.
+
+Requests (bench/load.py) and live queries (bench/fanout.py); what was measured stays in bench/results.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from bench import load, peers
+from bench import fanout, load, peers
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,9 +26,37 @@ def main() -> None:
     options.add_argument("--only", default="", help="names of cases, by comma")
     options.add_argument("--port", type=int, default=18100)
     args = options.parse_args()
-    cases = [case for case in load.CASES if not args.only or case.name in args.only.split(",")]
+    wanted = args.only.split(",") if args.only else [*(case.name for case in load.CASES), *fanout.CASES]
+    unknown = set(wanted) - {case.name for case in load.CASES} - set(fanout.CASES)
+    if unknown:
+        raise SystemExit(f"there is no case {', '.join(sorted(unknown))}")
     machine = load.machine()
     print(machine)
+    cases = [case for case in load.CASES if case.name in wanted]
+    if cases:
+        requests(args, cases, machine)
+    live(args, [name for name in fanout.CASES if name in wanted], machine)
+
+
+def live(args: argparse.Namespace, names: list[str], machine: str) -> None:
+    """The cases of live queries; each replaces its own former result."""
+    file = RESULTS / "realtime.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            result = fanout.run(name, Path(folder), args.port + 10, args.rounds, args.seconds)
+        kept[name] = {**dated(args, machine), "result": result}
+        RESULTS.mkdir(exist_ok=True)
+        file.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def dated(args: argparse.Namespace, machine: str) -> dict[str, object]:
+    """When, where and how something was measured."""
+    return {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": machine, "options": vars(args)}
+
+
+def requests(args: argparse.Namespace, cases: list[load.Case], machine: str) -> None:
+    """The cases of single requests."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         ours, theirs = Path(folder, "alyx"), Path(folder, "pocketbase")
         ours.mkdir()
@@ -42,8 +73,7 @@ def main() -> None:
             for peer in started:
                 peer.stop()
     RESULTS.mkdir(exist_ok=True)
-    kept = {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": machine, "options": vars(args), "cases": results}
-    (RESULTS / "latest.json").write_text(json.dumps(kept, indent=1) + "\n")
+    (RESULTS / "latest.json").write_text(json.dumps({**dated(args, machine), "cases": results}, indent=1) + "\n")
 
 
 def beyond_bare(ours: peers.Peer, bare: peers.Peer, rounds: int, seconds: int) -> dict[str, object]:

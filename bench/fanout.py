@@ -1,0 +1,363 @@
+"""Live queries: what a delivery costs the server, how soon it comes, and what subscribers cost those who write.
+
+Run by `python -m bench --only fanout,...`; each case runs by itself in under two minutes. Where PocketBase can do the same, it
+runs beside, in alternating rounds. Writes come at a fixed rate that both keep easily, so that neither server is measured at its
+limit and the load generator never is one; the listeners are a process of their own whose CPU is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+
+from bench.crowd import TICK, Writer, cpu, crowd, memory, paced, start_alyx, start_pocketbase, to
+from bench.peers import Peer
+
+ROWS = 20
+
+
+@dataclass
+class Stage:
+    """Where a case runs: servers are started when they are first needed and end with it."""
+
+    folder: Path
+    port: int
+    rounds: int
+    seconds: float
+    started: dict[str, Peer]
+
+    def alyx(self, workers: int = 1) -> Peer:
+        name = f"alyx{workers}"
+        if name not in self.started:
+            self.started[name] = start_alyx(self.folder / name, self.port + len(self.started), workers)
+        return self.started[name]
+
+    def pocketbase(self) -> Peer:
+        if "pocketbase" not in self.started:
+            self.started["pocketbase"] = start_pocketbase(self.folder / "pocketbase", self.port + len(self.started))
+        return self.started["pocketbase"]
+
+    def stop(self) -> None:
+        for peer in self.started.values():
+            peer.stop()
+        self.started.clear()
+
+
+def rows(peer: Peer, collection: str, count: int = ROWS) -> list[str]:
+    """Exactly so many records in a collection; their ids."""
+    writer = Writer(peer)
+    answer = httpx.get(peer.url(writer.url(collection)) + ("?limit=1000" if writer.alyx else "?perPage=1000"), timeout=30)
+    keys = [doc["id"] for doc in answer.json()["docs" if writer.alyx else "items"]]
+    for key in keys[count:]:
+        writer.delete(collection, key)
+    while len(keys) < count:
+        keys.append(writer.create(collection)[0])
+    writer.close()
+    return keys[:count]
+
+
+def _deliveries(peer: Peer, kind: str, collection: str, count: int, rate: float, seconds: float) -> dict[str, float]:
+    """One round: updates at a rate to so many subscribers."""
+    keys = rows(peer, collection)
+    with crowd(peer, kind, count, **to(kind, collection)) as listeners:
+        writer = Writer(peer)
+        for key in keys:
+            writer.update(collection, key)
+        listeners.settle(count * len(keys))
+        before, load = cpu(peer), listeners.ask("zero")["cpu"]
+        writes, took = paced(rate, seconds, lambda n: writer.update(collection, keys[n % len(keys)]))
+        counts = listeners.settle(writes * count)
+        used = cpu(peer) - before
+        writer.close()
+    return {
+        "per_cpu": counts["documents"] / max(used, 1 / TICK),
+        "documents": counts["documents"],
+        "expected": writes * count,
+        "server_cpu": used,
+        "server_share": used / took,
+        "load_share": (counts["cpu"] - load) / took,
+        "rate": writes / took,
+    }
+
+
+def _fanout(stage: Stage, collection: str, count: int = 500, rate: float = 20) -> dict[str, Any]:
+    alyx, pocketbase = stage.alyx(), stage.pocketbase()
+    sides = [("websocket", alyx), ("stream", alyx), ("pocketbase", pocketbase)]
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind, _ in sides}
+    for number in range(stage.rounds):
+        for kind, peer in sides if number % 2 == 0 else reversed(sides):
+            found[kind].append(_deliveries(peer, kind, collection, count, rate, stage.seconds))
+    ratios = {
+        kind: median(a["per_cpu"] / b["per_cpu"] for a, b in zip(found[kind], found["pocketbase"], strict=True))
+        for kind in ("websocket", "stream")
+    }
+    print(f"\nfan-out of {collection} to {count} at {rate:.0f} writes/s: deliveries per CPU second of the server (at least 2x)")
+    for kind, each in found.items():
+        middle = {name: median(run[name] for run in each) for name in each[0]}
+        ratio = f"{ratios[kind]:.2f}x" if kind in ratios else "1"
+        print(
+            f"  {kind:11} {middle['per_cpu']:9.0f}   {ratio:6}  server {middle['server_share']:.0%} of a core,"
+            f" listeners {middle['load_share']:.0%}, {middle['documents'] / middle['expected']:.1%} arrived"
+        )
+    return {"ratios": ratios, "subscribers": count, "runs": found}
+
+
+def fanout(stage: Stage) -> dict[str, Any]:
+    """Deliveries per CPU second, a collection that all may read."""
+    return _fanout(stage, "messages")
+
+
+def fanout_rule(stage: Stage) -> dict[str, Any]:
+    """The same where a rule has to be judged for each caller."""
+    return _fanout(stage, "ruled")
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    """p50, p95, p99 in ms of seconds."""
+    ordered = sorted(values)
+    return {f"p{p}": ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))] * 1000 for p in (50, 95, 99)} if ordered else {}
+
+
+def latency(stage: Stage, count: int = 500, rate: float = 10) -> dict[str, Any]:
+    """From POST to receipt at 500 subscribers and 10 writes a second."""
+    sides = [("websocket", stage.alyx()), ("stream", stage.alyx()), ("pocketbase", stage.pocketbase())]
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind, _ in sides}
+    for number in range(stage.rounds):
+        for kind, peer in sides if number % 2 == 0 else reversed(sides):
+            rows(peer, "messages", 0)
+            with crowd(peer, kind, count, timing=True, **to(kind, "messages")) as listeners:
+                writer = Writer(peer)
+                for _ in range(5):
+                    writer.create("messages")
+                listeners.settle(5 * count)
+                listeners.ask("zero")
+                writes, _ = paced(rate, stage.seconds, lambda _, w=writer: w.create("messages"))
+                listeners.settle(writes * count)
+                found[kind].append(_percentiles([ns / 1e9 for ns in listeners.ask("latencies")]))
+                writer.close()
+    print(f"\nfrom POST to receipt, {count} subscribers, {rate:.0f} writes/s (p95 no worse than PocketBase's)")
+    kept = {}
+    for kind, each in found.items():
+        kept[kind] = {name: median(run[name] for run in each) for name in each[0]}
+        print(f"  {kind:11} " + "  ".join(f"{name} {value:7.2f} ms" for name, value in kept[kind].items()))
+    return {"median": kept, "runs": found}
+
+
+def writes(stage: Stage, rate: float = 200) -> dict[str, Any]:
+    """What subscribers that do not match cost those who write."""
+    peer = stage.alyx()
+    key = rows(peer, "ruled", 1)[0]
+    sides: list[tuple[str, int, dict[str, Any]]] = [
+        ("none", 0, {}),
+        ("1,000 of another collection", 1000, to("websocket", "messages")),
+        ("5,000 of another collection", 5000, to("websocket", "messages")),
+        ("5,000 with another filter", 5000, {"payloads": [{"collection": "ruled", "filter": {"slot": -1}}]}),
+        ("none, again", 0, {}),
+    ]
+    rows(peer, "messages", 0)
+    found = {}
+    print(f"\nlatency of a write at {rate:.0f}/s beside subscribers that do not match (p99 within 10 % of none)")
+    for title, count, config in sides:
+        with crowd(peer, "websocket", count, **config) if count else contextlib.nullcontext():
+            writer = Writer(peer)
+            taken: list[float] = []
+            paced(rate, 1, lambda _, w=writer: w.update("ruled", key))
+            paced(rate, stage.seconds * 2, lambda _, w=writer, t=taken: t.append(w.update("ruled", key)))
+            writer.close()
+        found[title] = _percentiles(taken)
+        print(f"  {title:28} " + "  ".join(f"{name} {value:6.2f} ms" for name, value in found[title].items()))
+    return found
+
+
+def matching(stage: Stage, count: int = 5000, rate: float = 5, beside: float = 100) -> dict[str, Any]:
+    """5,000 subscribers that all match 5 writes a second: what these writes take, and what others take meanwhile."""
+    peer = stage.alyx()
+    key, other = rows(peer, "messages", 1)[0], rows(peer, "ruled", 1)[0]
+    found: dict[str, Any] = {}
+    print(f"\nlatency of writes where {count} subscribers match {rate:.0f} a second (p99 at most 5 ms more)")
+    for title, listening in (("none", 0), (f"{count} match", count), ("none, again", 0)):
+        with (
+            crowd(peer, "websocket", listening, **to("websocket", "messages")) if listening else contextlib.nullcontext() as hall
+        ):
+            writer = Writer(peer)
+            taken: dict[str, list[float]] = {"matching": [], "others": []}
+            every = round(beside / rate)
+
+            def act(number: int, w: Writer = writer, t: dict[str, list[float]] = taken, n: int = every) -> None:
+                if number % n == 0:
+                    t["matching"].append(w.update("messages", key))
+                else:
+                    t["others"].append(w.update("ruled", other))
+
+            before = cpu(peer)
+            _, took = paced(beside, max(10.0, stage.seconds * 3), act)
+            found[title] = {name: _percentiles(values) for name, values in taken.items()}
+            if hall is not None:
+                expected = len(taken["matching"]) * listening
+                found[title]["arrived"] = hall.settle(expected)["documents"] / expected
+            found[title]["server_share"] = (cpu(peer) - before) / took
+            writer.close()
+        for name in ("matching", "others"):
+            print(f"  {title:12} {name:9} " + "  ".join(f"{p} {v:6.2f} ms" for p, v in found[title][name].items()))
+    return found
+
+
+def filters(stage: Stage, rate: float = 200, each: int = 100) -> dict[str, Any]:
+    """CPU of a change beside so many subscriptions, each with another equality filter; one of them matches."""
+    peer = stage.alyx()
+    key = rows(peer, "messages", 1)[0]
+    found = {}
+    print(f"\nCPU of the server for one change at {rate:.0f}/s, its write included, beside subscriptions with different filters")
+    for count in (0, 100, 1_000, 10_000):
+        payloads = [
+            [{"collection": "messages", "filter": {"slot": slot}} for slot in range(start, min(start + each, count))]
+            for start in range(0, count, each)
+        ]
+        with crowd(peer, "websocket", len(payloads), payloads=payloads) if count else contextlib.nullcontext() as hall:
+            writer = Writer(peer)
+            step = 7919
+
+            def act(number: int, w: Writer = writer, n: int = count, s: int = step) -> None:
+                w.update("messages", key, slot=(number * s) % n if n else number)
+
+            paced(rate, 1, act)
+            before = cpu(peer)
+            if hall is not None:
+                hall.ask("zero")
+            written, _ = paced(rate, stage.seconds, act)
+            arrived = hall.settle(written)["documents"] if hall is not None else 0
+            used = (cpu(peer) - before) / written * 1e6
+            writer.close()
+        found[str(count)] = {"us": used, "arrived": arrived / written}
+        print(f"  {count:6} subscriptions: {used:7.1f} us a change, {arrived / written:.2f} deliveries")
+    return found
+
+
+def idle(stage: Stage) -> dict[str, Any]:
+    """Memory of an idle subscriber: what 3,000 more cost."""
+    found: dict[str, Any] = {}
+    print("\nresident memory of an idle subscriber (under 30 kB)")
+    for kind in ("websocket", "stream"):
+        peer = start_alyx(stage.folder / f"idle-{kind}", stage.port + 50)
+        try:
+            with contextlib.ExitStack() as halls:
+                sizes = []
+                halls.enter_context(crowd(peer, kind, 500, **to(kind, "messages")))
+                sizes.append(memory(peer))
+                for more in (1500, 3000):
+                    halls.enter_context(crowd(peer, kind, more, **to(kind, "messages")))
+                    time.sleep(0.5)
+                    sizes.append(memory(peer))
+        finally:
+            peer.stop()
+        found[kind] = {"rss_kb": dict(zip(("500", "2000", "5000"), sizes, strict=True)), "each_kb": (sizes[2] - sizes[1]) / 3000}
+        print(f"  {kind:11} {found[kind]['each_kb']:6.1f} kB ({sizes[1]} kB at 2,000, {sizes[2]} kB at 5,000)")
+    return found
+
+
+def stuck(stage: Stage, count: int = 100, rate: float = 40) -> dict[str, Any]:
+    """100 readers that never read: what they hold in the server, and how soon they are sent away."""
+    found: dict[str, Any] = {}
+    print("\n100 readers that do not read (at most 64 kB each beyond the sockets' buffers; closed within 30 s)")
+    for kind in ("websocket", "stream"):
+        peer = start_alyx(stage.folder / f"stuck-{kind}", stage.port + 60)
+        try:
+            keys = rows(peer, "messages")
+            writer = Writer(peer)
+            with crowd(peer, kind, 1, **to(kind, "messages")) as healthy:
+                paced(rate, 2, lambda n, w=writer, k=keys: w.update("messages", k[n % len(k)], body=_long(n)))
+                with crowd(peer, kind, count, stuck=True, **to(kind, "messages")) as hall:
+                    before = most = memory(peer)
+                    began, closed, taken, late = time.monotonic(), None, [], healthy.ask("zero")
+                    while closed is None and time.monotonic() - began < 45:
+                        number = len(taken)
+                        taken.append(writer.update("messages", keys[number % len(keys)], body=_long(number)))
+                        most = max(most, memory(peer))
+                        if number % 10 == 0 and hall.ask("open") == 0:
+                            closed = time.monotonic() - began
+                        time.sleep(max(0.0, began + len(taken) / rate - time.monotonic()))
+                late = healthy.settle(len(taken))
+            writer.close()
+        finally:
+            peer.stop()
+        found[kind] = {
+            "each_kb": (most - before) / count,
+            "closed_after_s": closed,
+            "others_received": late["documents"] / len(taken),
+            "writes": _percentiles(taken),
+        }
+        told = f"closed after {closed:.1f} s" if closed is not None else "not closed within 45 s"
+        print(
+            f"  {kind:11} {found[kind]['each_kb']:6.1f} kB each, {told}; a healthy reader got {late['documents']} of {len(taken)}"
+        )
+    return found
+
+
+def _long(number: int) -> str:
+    """A text of 3 kB, short enough to stand in the log."""
+    return f"{number:06d} ".ljust(3_000, "x")
+
+
+def endtoend(stage: Stage, rate: float = 10) -> dict[str, Any]:
+    """From the start of a write to its receipt, idle: written by the server itself, by another program, with two workers."""
+    found = {}
+    print("\nend to end, idle, one subscriber (p50 under 5 ms in one process; across processes poll_interval 20 ms + 5 ms)")
+    sides = (("one process", 1, False), ("another program writes", 1, True), ("two workers", 2, False))
+    for title, workers, outside in sides:
+        peer = stage.alyx(workers)
+        key = rows(peer, "messages", 1)[0]
+        count = 1 if workers == 1 else 8
+        with crowd(peer, "websocket", count, timing=True, **to("websocket", "messages")) as hall:
+            writer = Writer(peer)
+            write = _outside(peer, key) if outside else lambda _, w=writer, k=key: w.update("messages", k)
+            paced(rate, 1, write)
+            hall.settle(int(rate) * count)
+            hall.ask("zero")
+            written, _ = paced(rate, stage.seconds * 2, write)
+            hall.settle(written * count)
+            found[title] = _percentiles([ns / 1e9 for ns in hall.ask("latencies")])
+            writer.close()
+        print(f"  {title:24} " + "  ".join(f"{name} {value:6.2f} ms" for name, value in found[title].items()))
+    return found
+
+
+def _outside(peer: Peer, key: str) -> Callable[[int], None]:
+    """Writes by another program: this one."""
+    connection = sqlite3.connect(peer.folder / "data" / "alyx.db", timeout=10, isolation_level=None)
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+
+    def write(_: int) -> None:
+        title = f"@@{time.monotonic_ns():019d}"
+        connection.execute("UPDATE messages SET title = ? WHERE id = ?", (title, key))
+
+    return write
+
+
+CASES: dict[str, Callable[[Stage], dict[str, Any]]] = {
+    "fanout": fanout,
+    "fanout-rule": fanout_rule,
+    "latency": latency,
+    "writes": writes,
+    "matching": matching,
+    "filters": filters,
+    "idle": idle,
+    "stuck": stuck,
+    "endtoend": endtoend,
+}
+
+
+def run(name: str, folder: Path, port: int, rounds: int, seconds: float) -> dict[str, Any]:
+    """One case with servers of its own, on this port and some that follow."""
+    stage = Stage(folder, port, rounds, seconds, {})
+    try:
+        return CASES[name](stage)
+    finally:
+        stage.stop()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from alyx import __version__
+from alyx.app.live import LiveQueries
 from alyx.app.refusal import Refusal
 from alyx.auth.tokens import Verifier
 from alyx.base.errors import SourceError, SourceFault
@@ -28,6 +29,7 @@ from alyx.http import records as record_routes
 from alyx.http.edge import Edge, Observer
 from alyx.http.routes import Routes
 from alyx.http.server import Serving
+from alyx.realtime.relay import UnixRelay
 from alyx.records.records import Records
 from alyx.rules.book import RuleBook, syntax_fault
 from alyx.schema import load as schemas
@@ -155,19 +157,37 @@ class Program:
     ) -> None:
         self._config = config
         self._engine = engine
+        self._verifier = Verifier(config.tokens(secret))
         self._metrics = metrics.Metrics([metrics.prefixed("database_", engine.counters, _GAUGES)])
         self.health = health.Health(__version__, {"database": engine.health})
+        edge = config.edge(dev=dev)
+        self._records = record_api(config, source, engine)
+        self._live = self._make_live(shared=not dev and config.values["server.workers"] > 1)
+        self._realtime = self._live.routes(edge.cors) if self._live is not None else None
         self.edge = Edge(
             self._routes(source),
-            config.edge(dev=dev),
-            identify=Verifier(config.tokens(secret)).identify,
+            edge,
+            identify=self._verifier.identify,
             observers=[self._metrics.record, *observers],
         )
 
     def swap(self, source: Source) -> None:
         """Serve another schema from the next request on; requests in flight finish on the old one."""
         self._engine.forget()
+        self._records = record_api(self._config, source, self._engine)
         self.edge.routes = self._routes(source)
+        if self._live is not None:
+            self._live.adopt(self._records)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """`async with program.running():` live queries follow the changes for as long as the block runs."""
+        return self._live.running() if self._live is not None else nullcontext()
+
+    def drain(self) -> None:
+        """The server stops: it is not ready any more, and takes no new live queries."""
+        self.health.drain()
+        if self._live is not None:
+            self._live.drain()
 
     def attach(self, serving: Serving) -> None:
         """Show the server's own numbers among the metrics; called when it runs."""
@@ -177,12 +197,24 @@ class Program:
         """What only the database could tell: rules that read whole collections."""
         return self._records.scanning_rules()
 
+    def _make_live(self, *, shared: bool) -> LiveQueries | None:
+        """The live queries, if they are wanted. shared: whether other processes serve the same database."""
+        settings = self._config.realtime()
+        if settings is None:
+            return None
+        relay = UnixRelay(self._config.database_path) if shared else None
+        live = LiveQueries(settings, self._engine, self._verifier, self._records, self._config.limits(), relay)
+        self._metrics.sources = (*self._metrics.sources, live.numbers)
+        self.health.components["realtime"] = live.health
+        return live
+
     def _routes(self, source: Source) -> Routes:
-        records = self._records = record_api(self._config, source, self._engine)
+        realtime = self._realtime
         return Routes(
             [
-                *record_routes.routes(records),
-                *admin.routes(records),
+                *record_routes.routes(self._records, realtime.stream if realtime is not None else None),
+                *(realtime.routes() if realtime is not None else []),
+                *admin.routes(self._records),
                 *self.health.routes(),
                 *metrics.routes(self._metrics, self._config.metrics()),
                 *docs.routes(source.schema, self._config.limits(), self._config.docs()),

@@ -129,14 +129,10 @@ class _Session:
                 reload = _Reload(config, screen, program, source, self._consent, facts.url, History(engine))
                 watching = asyncio.create_task(self._watch(reload, seen, at_once=resumed))
                 try:
-                    await server.serve(
-                        program.edge,
-                        sock,
-                        config.server(),
-                        started=started,
-                        draining=program.health.drain,
-                        stop=self._stop,
-                    )
+                    async with program.running():
+                        await server.serve(
+                            program.edge, sock, config.server(), started=started, draining=program.drain, stop=self._stop
+                        )
                 finally:
                     self._stop.set()
                     watching.cancel()

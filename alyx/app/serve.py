@@ -118,7 +118,8 @@ async def _serve(
 
             following = asyncio.create_task(follower.run())
             try:
-                await server.serve(program.edge, sock, config.server(), started=started, draining=program.health.drain, stop=stop)
+                async with program.running():
+                    await server.serve(program.edge, sock, config.server(), started=started, draining=program.drain, stop=stop)
             finally:
                 following.cancel()
                 await asyncio.wait([following])

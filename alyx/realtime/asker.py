@@ -262,9 +262,10 @@ class Asker:
         return self._join(stage, subscription, self._view(stage, question, access, required=True), access)
 
     def _join(self, stage: Stage, subscription: Subscription, view: View, access: Access) -> Group:
-        if stage.registry.views.get(view.key) is not view:
+        standing = stage.registry.views.get(view.key)  # another may have brought it in meanwhile
+        if standing is None:
             stage.registry.add(view)
-        return view.join(subscription, access)
+        return (standing or view).join(subscription, access)
 
     def _replace(self, subscription: Subscription, entrant: Subscription, group: Group) -> None:
         """Let a subscription stand where `entrant` stands, with what was kept aside for that."""

@@ -72,7 +72,7 @@ def _touches(view: View, group: Group, image: Image, kind: Kind) -> bool:
         return False
     if not window.full or window.last is None or view.position is None or image.new is None:
         return True
-    return bool(view.position(image.new) < view.position(window.last))
+    return bool(view.position(image.new) < window.last)
 
 
 def _reads_change(elsewhere: Elsewhere, image: Image) -> bool:

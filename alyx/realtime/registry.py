@@ -76,9 +76,8 @@ class _Views:
             self._any[view] = None
             return
         column, values = place
-        index = self._by_value.setdefault(column, {})
-        for value in values:
-            index.setdefault(value, {})[view] = None
+        for value in values:  # none at all, where nothing can pass
+            self._by_value.setdefault(column, {}).setdefault(value, {})[view] = None
 
     def remove(self, view: View) -> None:
         place = self.places.pop(view)
@@ -86,13 +85,13 @@ class _Views:
             del self._any[view]
             return
         column, values = place
-        index = self._by_value[column]
         for value in values:
+            index = self._by_value[column]
             del index[value][view]
             if not index[value]:
                 del index[value]
-        if not index:
-            del self._by_value[column]
+            if not index:
+                del self._by_value[column]
 
     def find(self, image: Image) -> Iterator[View]:
         yield from list(self._any)

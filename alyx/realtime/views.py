@@ -100,7 +100,7 @@ class Group:
         self.members: dict[Subscription, None] = {}
         self.count: int | None = None
         self.counted = 0
-        self.window: Window | None = None if view.by_images else Window()
+        self.window: Window | None = None if view.by_images else Window(view.place)
         self.mark = tokens.mark((*view.identity, view.shape, values)).encode()
 
     def recount(self, rows: int, seq: int, since: Iterable[Step]) -> None:
@@ -153,6 +153,7 @@ class View:
         self._shows_or_reads = self._read | frozenset(self._names)
         self.by_images = is_decided_by_images(question, self.audience, self._read)
         self.position = order.position(question.asked.sort)
+        self.place = order.place(question.asked.sort)
         self.uses_time = any(audience.uses_time for audience in audiences)
         self.times = frozenset[str]() if self.audience.times is None else self.audience.times
         self._by_value: dict[str, dict[Any, dict[Group, None]]] = {name: {} for name in self._index_fields()}

@@ -7,10 +7,9 @@ because what it is compared with may be out of date.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
-from alyx.base import json
 from alyx.realtime.deltas import Kind, Step
 from alyx.records.selecting import Selection
 
@@ -18,19 +17,20 @@ from alyx.records.selecting import Selection
 class Window:
     """held: key -> hash of the text sent. floor: the change that it is true for. dirty: the last change that it may lack, 0 if it
     lacks none. due: whether time alone calls for another look. full: whether there are as many rows as the limit allows. last:
-    the last row, for its place in the order. links: per expansion the values that lead to other records."""
+    the place of the last row in the order. links: per expansion the values that lead to other records."""
 
-    __slots__ = ("dirty", "due", "floor", "full", "held", "last", "links", "next_look", "running")
+    __slots__ = ("_place", "dirty", "due", "floor", "full", "held", "last", "links", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, place: Callable[[Sequence[Any]], Any] | None = None) -> None:
+        """place: the sort values of a row -> what compares like the order."""
+        self._place = place
         self.held: dict[Any, int] = {}
         self.floor = 0
         self.dirty = 0
         self.due = False
         self.full = False
-        self.last: Mapping[str, Any] | None = None
+        self.last: Any = None
         self.links: list[set[Any]] = []
-        self.next_look = 0.0
         self.running = False
 
     @property
@@ -66,7 +66,7 @@ class Window:
                 steps.append(Step(seq, Kind.UPDATE, key, text))
         self.held = after
         self.full = len(after) >= limit
-        self.last = json.loads(selection.texts[-1]) if selection.texts else None
+        self.last = self._place(selection.sorts[-1]) if self._place is not None and selection.sorts else None
         self.links = [set(values) for values in zip(*selection.links, strict=True)] if selection.links else []
         return steps
 

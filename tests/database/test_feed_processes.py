@@ -43,7 +43,7 @@ def test_a_write_of_another_process_is_noticed_soon(running: Running, path: Path
             late.append(noticed - float(await process.stdout.readline()))
         process.stdin.close()
         assert await process.wait() == 0
-        assert sorted(late)[10] < 0.02 + 0.05  # the middle one; a busy machine may hold up some
+        assert sorted(late)[10] < 0.02 + 0.1  # the middle one, and with time to spare: a busy machine holds up some
         reader.close()
 
     following.run(running, scenario, poll_interval=0.02)

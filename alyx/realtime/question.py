@@ -15,6 +15,7 @@ from alyx.base.errors import AlyxError
 from alyx.records import filters, query
 from alyx.records.limits import PAGE_MOST, Limits
 from alyx.records.query import Condition, Group, ListQuery
+from alyx.schema import text
 from alyx.schema.model import Collection, Schema
 
 MEMBERS = ("collection", "filter", "where", "sort", "limit", "fields", "expand", "since", "as_admin")
@@ -49,6 +50,8 @@ def parse(schema: Schema, payload: Mapping[str, Any], limits: Limits) -> Questio
     conditions = filters.parse_filter_object(schema, collection, given.get("filter", {}), limits)
     texts = {name: _comma_text(name, given[name]) for name in _LISTED if name in given}
     if "where" in given:
+        if not text.is_storable(given["where"]):
+            raise filters.invalid("where must not hold NUL or lone surrogates")
         texts["where"] = given["where"]
     try:
         asked = query.live_query(schema, collection, conditions, given.get("limit", PAGE_MOST), texts)
@@ -57,14 +60,14 @@ def parse(schema: Schema, payload: Mapping[str, Any], limits: Limits) -> Questio
     return _question(collection, asked, limited="limit" in given, as_admin=given.get("as_admin", False))
 
 
-def parse_url(schema: Schema, collection: str, text: str, limits: Limits, *, as_admin: bool = False) -> Question:
-    """Read the URL of an event stream. collection: its name. text: the query string, without `ticket` and `since`.
+def parse_url(schema: Schema, collection: str, source: str, limits: Limits, *, as_admin: bool = False) -> Question:
+    """Read the URL of an event stream. collection: its name. source: the query string, without `ticket` and `since`.
 
     as_admin comes from a header. Raises AlyxError COLLECTION_NOT_FOUND, or INVALID_QUERY, also for the parameters of pages and
     searches and for a limit of 0.
     """
     found = _collection(schema, collection)
-    asked, limited = query.parse_live(schema, found, text, limits)
+    asked, limited = query.parse_live(schema, found, source, limits)
     return _question(found, asked, limited=limited, as_admin=as_admin)
 
 
@@ -140,5 +143,5 @@ def _canonical_all(kind: str, conditions: Sequence[Condition]) -> list[Any]:
 
 def _in_order(values: Sequence[Any]) -> list[Any]:
     """Each value once, ordered by its JSON."""
-    by_text = {json.dumps(value): value for value in values}
-    return [by_text[text] for text in sorted(by_text)]
+    by_json = {json.dumps(value): value for value in values}
+    return [by_json[each] for each in sorted(by_json)]

@@ -107,6 +107,8 @@ def _own(subject: Operand) -> Operand:
 
 
 def _all(parts: list[Judge]) -> Judge:
+    if not parts:
+        return lambda doc: True
     if len(parts) == 1:
         return parts[0]
     if len(parts) == 2:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alyx.base.errors import AlyxError
 from alyx.realtime import question
@@ -87,6 +90,8 @@ PAYLOADS = [
     ({"fields": ["secret"]}, "INVALID_FILTER", "'secret'"),
     ({"fields": []}, "INVALID_FILTER", "fields"),
     ({"expand": "title"}, "INVALID_FILTER", "title"),
+    ({"where": "doc.title == '\ud800'"}, "INVALID_FILTER", "where"),
+    ({"where": "\x00"}, "INVALID_FILTER", "where"),
     ({"expand": ["posts(author)"]}, "INVALID_FILTER", "posts(author)"),
 ]
 
@@ -178,3 +183,51 @@ def test_different_questions_have_different_keys() -> None:
         ask(as_admin=True),
     ]
     assert len({each.key for each in several}) == len(several)
+
+
+_WORDS = [
+    "posts",
+    "users",
+    "id",
+    "title",
+    "views",
+    "meta.k",
+    "author",
+    "author.name",
+    "secret",
+    "$and",
+    "$or",
+    "$not",
+    "$in",
+    "$gt",
+]
+_WORDS += [*question.MEMBERS, "$null", "$like", "-views", "posts(author)", "\ud800", "\x00", "", "a,b", "*", "'", "$"]
+_words = st.sampled_from(_WORDS) | st.text(max_size=3)
+_junk = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | _words,
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(_words, below, max_size=3),
+    max_leaves=12,
+)
+
+
+def outcome(ask_it: Callable[[], Question]) -> str:
+    """The code of the refusal, or `asked`; both the key and the message must be texts that can be sent."""
+    try:
+        key = ask_it().key
+    except AlyxError as error:
+        return error.code if error.message.encode() else ""
+    return "asked" if key.encode() else ""
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(st.sampled_from(question.MEMBERS), _junk, max_size=5), st.booleans())
+def test_whatever_comes_is_a_question_or_an_error_of_the_contract(payload: dict[str, Any], named: bool) -> None:
+    given = payload | ({"collection": "posts"} if named else {})
+    found = outcome(lambda: question.parse(SCHEMA, given, Limits()))
+    assert found in ("asked", "INVALID_PAYLOAD", "COLLECTION_NOT_FOUND", "INVALID_FILTER")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("filtersodexpanlmw=&:%+,.()-_$ 0159", max_size=40) | st.text(max_size=20))
+def test_whatever_a_url_says_is_a_question_or_an_invalid_query(text: str) -> None:
+    assert outcome(lambda: url(text)) in ("asked", "INVALID_QUERY")

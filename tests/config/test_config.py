@@ -206,6 +206,19 @@ def test_keys_of_later_versions_are_taken_checked_and_named(write):
     assert config.load(env={}).later == ["functions", "mail.host", "mail.port", "admin_ui.path"]
 
 
+def test_live_queries_are_set_by_their_own_keys_and_have_places_of_their_own(write):
+    write("realtime: {max_connections: 7, max_connections_per_user: 2, max_subscriptions_per_client: 3}\n")
+    found = config.load(env={"ALYX_LIMITS_REALTIME_MESSAGES": "5/s", "ALYX_REALTIME_MAX_CONNECTIONS_PER_ADDRESS": "0"})
+    live = found.realtime()
+    assert live is not None
+    assert (live.max_connections, live.max_connections_per_user, live.max_connections_per_address) == (7, 2, 0)
+    assert (live.max_subscriptions, live.messages) == (3, units.Rate(5, 1.0))
+    assert found.server().max_connections == 10_007
+    write("realtime: {enabled: false}\n")
+    assert config.load(env={}).realtime() is None
+    assert config.load(env={}).server().max_connections == 10_000
+
+
 CONTRACT = """
     schema migrations functions server.host server.port server.workers server.max_body_size
     server.cors.allowed_origins server.trusted_proxies database.url database.path database.synchronous

@@ -74,13 +74,13 @@ def find_python() -> str | None:
     """A Python 2.7, if there is one."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     named = [os.environ.get("AUTOBAHN_PYTHON"), shutil.which("python2.7"), *sorted(map(str, pyenv.glob("2.7*/bin/python")))]
-    for name in named:
-        if (
-            name
-            and subprocess.run([name, "-c", "import sys; assert sys.version_info[:2] == (2, 7)"], check=False).returncode == 0
-        ):
-            return name
-    return None
+    return next((name for name in named if name and _is_python_2_7(name)), None)
+
+
+def _is_python_2_7(name: str) -> bool:
+    command = [name, "-c", "import sys; assert sys.version_info[:2] == (2, 7)"]
+    # A shim may stand in the path for a Python that is not there, and says so at length.
+    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def install(python: str) -> bool:

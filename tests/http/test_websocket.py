@@ -105,6 +105,18 @@ def test_the_answer_of_the_handshake_carries_what_every_answer_does_and_no_exten
     on_place(work)
 
 
+def test_the_heads_of_browsers_are_taken() -> None:
+    async def work(place: Place) -> None:
+        for connection, upgrade in ((b"keep-alive, Upgrade", b"websocket"), (b"upgrade", b"WebSocket")):
+            reader, writer = await place.raw()
+            head = handshake(leave_out=b"Connection").replace(b"Upgrade: websocket", b"Upgrade: " + upgrade)
+            writer.write(head.replace(b"Host: x\r\n", b"Host: x\r\nConnection: " + connection + b"\r\n"))
+            assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 101 ")
+            await close(writer)
+
+    on_place(work)
+
+
 def test_a_request_without_an_offer_is_426_and_names_the_protocol() -> None:
     async def work(place: Place) -> None:
         for method in (b"GET", b"HEAD"):

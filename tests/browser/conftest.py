@@ -21,9 +21,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from alyx.auth import tokens
 from alyx.cli.init import read_template
 
 PATIENCE = 30.0
+USER = "018f2b6e-7c1a-7c52-9d0e-000000000001"
+SECRET = "a secret of the tests, 32 bytes or more"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = [
     "--headless",
@@ -73,7 +76,7 @@ class Chat:
         """Serve, and return when requests are answered."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ALYX_")} | {
             "ALYX_SERVER_PORT": str(self.port),
-            "ALYX_AUTH_JWT_SECRET": "a secret of the tests, 32 bytes or more",
+            "ALYX_AUTH_JWT_SECRET": SECRET,
             "ALYX_SERVER_CORS_ALLOWED_ORIGINS": self.page.rstrip("/"),
         }
         with (self.folder / "log").open("ab") as log:
@@ -94,6 +97,10 @@ class Chat:
             except urllib.error.URLError:
                 time.sleep(0.05)
         raise AssertionError((self.folder / "log").read_text())
+
+    def token(self, role: str = "user", ttl: float = 3600) -> str:
+        """An access token of a user who has no record. ttl: seconds."""
+        return tokens.issue(tokens.Settings(SECRET), USER, role=role, ttl=ttl)
 
     def kill(self) -> None:
         """End the server as a power cut would."""

@@ -358,6 +358,15 @@ test("who signs out while a token is renewed stays signed out", async () => {
   assert.deepEqual(Wire.all[1].sent.map((each) => each.type), ["subscribe"]);
 });
 
+test("a token that lives for seconds only is used, and renewed before it ends", async () => {
+  const tokens = [jwt(3), jwt(6)], [first, second] = tokens;
+  const { wire } = await subscribed({ getToken: async () => tokens.shift() });
+  await wire.hear({ id: wire.sent[0].id, type: "authenticated", payload: { user_id: "u" } });
+  assert.equal(wire.of("subscribe").length, 1);
+  await pass(2_400);
+  assert.deepEqual(wire.of("auth").map((each) => each.payload.token), [first, second]);
+});
+
 test("a token that is about to end is not used for a new connection", async () => {
   const tokens = [jwt(60), jwt(900)], second = tokens[1];
   const { wire } = await subscribed({ getToken: async () => tokens.shift() });

@@ -275,8 +275,11 @@ export class Alyx {
   async #greet(socket) {
     this.#steady = setTimeout(() => { this.#attempt = 0; }, STEADY);
     try {
-      for (let used = null, token; (token = await this.#bearer()) !== used && socket === this.#socket; used = token) {
+      let used = null, token = await this.#bearer();
+      while (token !== used && socket === this.#socket) { // again, if somebody signed in or out meanwhile
         await this.#ask("auth", { token });
+        used = token;
+        token = this.#token ?? null;
       }
     } catch (error) {
       if (socket === this.#socket) this.#lost(/^(UNAUTHORIZED|TOKEN_)/.test(error.code) ? 4401 : 0);

@@ -105,7 +105,9 @@ try {
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (collections.has(wanted)) byId("collection").value = wanted;
   choose();
-  show();
+  const health = await (await fetch("/health")).json();
+  if (health.components.realtime) show();
+  else fail({ message: "Live queries are switched off here: realtime.enabled in alyx.yaml is false.", code: "NOT_FOUND" });
 } catch (error) {
   fail({ message: `The collections could not be read: ${error.message}`, code: "NETWORK" });
 }

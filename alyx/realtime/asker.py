@@ -15,7 +15,7 @@ from functools import partial
 
 from alyx.base.errors import AlyxError
 from alyx.realtime import asking, tokens
-from alyx.realtime.deltas import Delta
+from alyx.realtime.deltas import Delta, Step
 from alyx.realtime.listener import Listener
 from alyx.realtime.outlet import Client
 from alyx.realtime.pump import Database, Pump, Stage
@@ -183,13 +183,13 @@ class Asker:
             if view is group.view and view.values(access.auth) == group.values:
                 return
             ask = _Ask(stage, subscription, listener, group, access, None, None, reset=True)
-            moved = await (self._move_window(ask, view) if group.window is not None else self._move_by_images(ask, view))
+            moved = await (self._move_known(ask, view) if group.window is not None else self._move_unknown(ask, view))
         if not moved and not subscription.closed:
             await self.ask(subscription, listener, None, None, reset=True)
 
-    async def _move_by_images(self, ask: _Ask, view: View) -> bool:
-        """What the client holds is not known here: so both views are read at one moment, and sent after what the old one still
-        says."""
+    async def _move_unknown(self, ask: _Ask, view: View) -> bool:
+        """Out of a view that images decide: what the client holds is not known here. So both views are read at one moment, and
+        the difference is sent after what the old one still had to say."""
         former, subscription, stage = ask.group, ask.subscription, ask.stage
         subscription.pending = []
         entrant = Subscription(subscription.id, ask.listener, subscription.parse)
@@ -197,29 +197,27 @@ class Asker:
         group = self._join(stage, entrant, view, ask.access)
         access, other = former.access.again(), ask.access.again()
         try:
-            work = partial(asking.both, stage.planner, former.view, access, view, other, stage.expand_rows)
-            position, before, after = await self._database.read(work)
-            await self._pump.reached(position.seq)
-            if not self._fits(ask, position.generation) or before.more:
-                self.leave(entrant)
-                self.leave(subscription)
-                return False
-            _check_size(view, after)
+            async with self._refresher.turn(group):
+                work = partial(asking.both, stage.planner, former.view, access, view, other, stage.expand_rows)
+                before, found = await self._database.read(work)
+                seq = found.position.seq
+                await self._pump.reached(seq)
+                if not self._fits(ask, found.position.generation) or before.more:
+                    self.leave(entrant)
+                    self.leave(subscription)
+                    return False
+                _check_size(view, found.selection)
+                unsaid = [step for steps, _ in subscription.pending for step in steps if subscription.floor < step.seq <= seq]
+                held = {key: hash(text) for key, text in zip(before.keys, before.texts, strict=True)}
+                self._replace(subscription, entrant, group)
+                await self._arrive(ask.listener, subscription, group, found, [*unsaid, *difference(held, found.selection, seq)])
         except BaseException:
             self.leave(entrant)
             raise
-        seq = position.seq
-        unsaid = [step for steps, _ in subscription.pending or () for step in steps if subscription.floor < step.seq <= seq]
-        held = {key: hash(text) for key, text in zip(before.keys, before.texts, strict=True)}
-        delta = Delta([*unsaid, *difference(held, after, seq)], tokens.place(position.epoch, seq, position.nonce))
-        self._replace(subscription, entrant, group)
-        if delta.steps:
-            ask.listener.deliver(subscription, delta)
-        group.recount(len(after.keys), seq, subscription.missed(seq))
-        subscription.settle(seq)
         return True
 
-    async def _move_window(self, ask: _Ask, view: View) -> bool:
+    async def _move_known(self, ask: _Ask, view: View) -> bool:
+        """Out of a view that is asked anew: its window says what the client holds."""
         subscription, former = ask.subscription, ask.group
         assert former.window is not None
         async with self._refresher.turn(former):  # then all of its members have what its window says
@@ -234,14 +232,22 @@ class Asker:
                 self.leave(subscription)
                 return False
             _check_size(view, found.selection)
-            seq = found.position.seq
-            place = tokens.place(found.position.epoch, seq, found.position.nonce)
-            delta = Delta(difference(held, found.selection, seq), place)
-            if delta.steps:
-                ask.listener.deliver(subscription, delta)
-            subscription.settle(seq)
-            await self._refresher.take(group, found)
+            steps = difference(held, found.selection, found.position.seq)
+            await self._arrive(ask.listener, subscription, group, found, steps)
         return True
+
+    async def _arrive(
+        self, listener: Listener, subscription: Subscription, group: Group, found: asking.Snapshot, steps: list[Step]
+    ) -> None:
+        """Send the steps that lead to an answer, and go on from there."""
+        seq = found.position.seq
+        delta = Delta(steps, tokens.place(found.position.epoch, seq, found.position.nonce))
+        if delta.steps:
+            listener.deliver(subscription, delta)
+        if group.window is None:
+            group.recount(len(found.selection.keys), seq, subscription.missed(seq))
+        subscription.settle(seq)
+        await self._refresher.take(group, found)
 
     # --- places in views
 

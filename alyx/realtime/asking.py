@@ -28,6 +28,8 @@ from alyx.schema.model import Collection
 
 REPLAYED = 5_000
 """Lines of a collection that a resume replays; a client that missed more gets a snapshot, which is less to send."""
+OVERLOOKED = 500_000
+"""Lines of the whole log among which a resume looks for those of its collection: 0.6 µs each."""
 SEARCHED = 50_000
 """Lines of the log that a resume looks at for the collections that its view depends on."""
 AUDIENCE = 10_000
@@ -67,11 +69,10 @@ def snapshot(planner: Planner, view: View, access: Access, expand_rows: int, *, 
 
 def both(
     planner: Planner, view: View, access: Access, other: View, other_access: Access, expand_rows: int
-) -> Work[tuple[Position, Selection, Selection]]:
-    """What one caller sees and what another does, at the same moment."""
-    position = yield from read_position()
+) -> Work[tuple[Selection, Snapshot]]:
+    """What one caller sees, and what another does at the same moment."""
     before = yield from select(planner, view.prepared, access, expand_rows)
-    return position, before, (yield from select(planner, other.prepared, other_access, expand_rows))
+    return before, (yield from snapshot(planner, other, other_access, expand_rows, counted=False))
 
 
 def resume(
@@ -86,7 +87,7 @@ def resume(
     if not (yield from _is_of_this_history(token, position)):
         return None
     if view.by_images:
-        steps = yield from _replay(planner, group, access, token)
+        steps = yield from _replay(planner, group, access, token, position)
         if steps is None:
             return None
         total = None
@@ -173,9 +174,11 @@ def _is_of_this_history(token: Token, position: Position) -> Work[bool]:
     return (yield from read_nonce(token.seq)) == token.nonce
 
 
-def _replay(planner: Planner, group: Group, access: Access, token: Token) -> Work[list[Step] | None]:
+def _replay(planner: Planner, group: Group, access: Access, token: Token, position: Position) -> Work[list[Step] | None]:
     """The steps since a token, one a record: from its first old document to how it stands now."""
     view = group.view
+    if position.seq - token.seq > OVERLOOKED:
+        return None
     lines = yield from read_history(view.collection.name, token.seq, REPLAYED + 1)
     if len(lines) > REPLAYED:
         return None

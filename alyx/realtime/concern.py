@@ -87,8 +87,7 @@ def _of_lookup(view: View, elsewhere: Elsewhere, image: Image) -> Iterator[Group
     for column, field in elsewhere.by_auth.items():
         for value in _values(image, column):
             yield from list(view.groups_of(field, value))
-        if elsewhere.unsigned:
-            yield from (group for group in list(view.groups.values()) if group.access.auth.get(field) is None)
+        yield from (group for group in list(view.groups.values()) if elsewhere.always(group.access.auth))
         return  # each of the columns must fit, so one is enough
     yield from list(view.groups.values())
 

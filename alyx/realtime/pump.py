@@ -92,7 +92,10 @@ class Stage:
         if found is None:
             if len(self._audiences) >= _AUDIENCES:
                 self._audiences.clear()
-            found = self._audiences[key] = (Audience(rules), *(Audience((rule,)) for rule in targets))
+            found = self._audiences[key] = (
+                Audience(rules, in_json=True),
+                *(Audience((rule,), in_json=True) for rule in targets),
+            )
         return found
 
 

@@ -262,19 +262,16 @@ class View:
 
     def _occurring(self, old: Document | None, new: Document | None) -> Iterator[Group]:
         seen: set[Group] = set()
-        for field, columns in self.audience.indexed.items():
-            index = self._by_value[field]
-            for column, is_list in columns.items():
-                for document in (old, new):
-                    if document is None:
-                        continue
-                    value = document.get(column)
-                    for each in value if is_list and isinstance(value, list) else (value,):
-                        if isinstance(each, str):
-                            for group in index.get(each, ()):
-                                if group not in seen:
-                                    seen.add(group)
-                                    yield group
+        for document in (old, new):
+            if document is None:
+                continue
+            for field, values in self.audience.occurring(document).items():
+                index = self._by_value[field]
+                for value in values:
+                    for group in index.get(value, ()):
+                        if group not in seen:
+                            seen.add(group)
+                            yield group
 
     def _verdict(self, auth: Mapping[str, Any], old: Document | None, new: Document | None, lost: bool) -> Kind | None:
         was = old is not None and (lost or self._holds(auth, old))

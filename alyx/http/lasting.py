@@ -33,7 +33,7 @@ _log = logging.getLogger("alyx.http")
 class _Nowhere:
     """Where bytes wait before there is a connection: nobody writes them."""
 
-    def add(self, outbox: object) -> None:
+    def add_lasting(self, connection: object) -> None:
         pass
 
 
@@ -119,7 +119,7 @@ class Lasting(asyncio.Protocol):
             self._unsaid += piece
         else:
             self._unsaid = piece
-            self._round.add(self)
+            self._round.add_lasting(self)
         if len(self._unsaid) > _MOST:
             self.flush()
 

@@ -78,7 +78,7 @@ class WebSocket(Lasting):
             self.say(head + data)
         else:  # as `say` does, without the call: this is the path of every delivery
             self._unsaid = head + data
-            self._round.add(self)
+            self._round.add_lasting(self)
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close: say the code, and wait a moment for the client to say the same."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import pytest
 
 from alyx.http.lasting import FAREWELL, QUIET, STALL, Lasting
-from alyx.http.outbox import Round
+from alyx.http.outbox import Outbox, Round
 from alyx.http.stream import Stream
 from alyx.http.websocket import PONG, WebSocket
 from alyx.realtime.outlet import Client
@@ -150,6 +151,33 @@ def test_the_head_leaves_first_and_all_of_a_pass_in_one_piece(make: Callable[[],
         assert scene.connections == {scene.lasting}
 
     play(work, make)
+
+
+def test_telling_thousands_lets_others_in_every_few_milliseconds_and_answers_go_first() -> None:
+    told: list[str] = []
+
+    class Slow:
+        def flush(self) -> None:
+            told.append("live")
+            end = perf_counter() + 0.0001
+            while perf_counter() < end:
+                pass
+
+    async def run() -> None:
+        around = Round(asyncio.get_running_loop())
+        for _ in range(1_000):
+            around.add_lasting(Slow())
+        turns = 0
+        while len(told) < 1_000:
+            await turn()
+            turns += 1
+            outbox = Outbox(Wire(), around)
+            outbox.write(b"answer")
+            await turn()
+            assert outbox.get_write_buffer_size() == 0
+        assert turns > 20
+
+    asyncio.run(run())
 
 
 @both

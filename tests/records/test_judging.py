@@ -27,6 +27,7 @@ def table() -> things.Things:
     return things.Things()
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(things.rows, min_size=6, max_size=10), asked=st.lists(things.filters, min_size=3, max_size=5))
 def test_a_filter_says_of_every_record_what_sqlite_says(table: Any, rows: list[Any], asked: list[Any]) -> None:
@@ -37,6 +38,7 @@ def test_a_filter_says_of_every_record_what_sqlite_says(table: Any, rows: list[A
         assert {doc["id"] for doc in documents if fits(doc)} == table.found(wanted), value
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(things.rows, min_size=6, max_size=10), asked=st.lists(things.filters, min_size=3, max_size=5))
 def test_what_fits_has_one_of_the_values_that_can_fit_and_only_the_named_columns_count(

@@ -23,6 +23,7 @@ def table() -> things.Things:
     return things.Things()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(things.rows, min_size=6, max_size=12), asked=st.lists(things.sorts, min_size=2, max_size=4))
 def test_documents_and_rows_stand_as_sqlite_orders_them(table: Any, rows: list[Any], asked: list[Any]) -> None:

@@ -137,6 +137,16 @@ def memory(peer: Peer) -> int:
     return total
 
 
+def sockets(peer: Peer) -> int:
+    """Open sockets of all processes of a server."""
+    total = 0
+    for pid in processes(peer):
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                total += os.readlink(file).startswith("socket:")
+    return total
+
+
 # --- who writes, who listens ----------------------------------------------------------------------------------------------------
 
 
@@ -214,12 +224,14 @@ class Crowd:
     """The listeners' process."""
 
     def __init__(self, peer: Peer, kind: str, count: int, **config: Any) -> None:
-        text = json.dumps({"kind": kind, "port": peer.port, "count": count} | config)
-        command = [sys.executable, "-m", "bench.listeners", text]
+        command = [sys.executable, "-m", "bench.listeners"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
         )
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"kind": kind, "port": peer.port, "count": count} | config) + "\n")
+        self._process.stdin.flush()
         if self._process.stdout.readline().strip() != "ready":
             raise SystemExit(f"the listeners of {peer.name} did not get ready")
 

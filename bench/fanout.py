@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from bench.crowd import TICK, Writer, cpu, crowd, memory, paced, start_alyx, start_pocketbase, to
+from bench.crowd import TICK, Writer, cpu, crowd, memory, paced, sockets, start_alyx, start_pocketbase, to
 from bench.peers import Peer
 
 ROWS = 20
@@ -264,41 +264,62 @@ def idle(stage: Stage) -> dict[str, Any]:
 
 
 def stuck(stage: Stage, count: int = 100, rate: float = 40) -> dict[str, Any]:
-    """100 readers that never read: what they hold in the server, and how soon they are sent away."""
+    """100 readers that never read: what they hold in the server, and how soon they are sent away.
+
+    They begin with an empty view, into which more records come than merging can keep small. Counted is what the server has more
+    than right after they connected, less what as many writes to readers that read made it grow. A socket counts as closed when
+    the server has let it go: a client that does not read does not hear of it.
+    """
     found: dict[str, Any] = {}
     print("\n100 readers that do not read (at most 64 kB each beyond the sockets' buffers; closed within 30 s)")
     for kind in ("websocket", "stream"):
         peer = start_alyx(stage.folder / f"stuck-{kind}", stage.port + 60)
         try:
-            keys = rows(peer, "messages")
-            writer = Writer(peer)
-            with crowd(peer, kind, 1, **to(kind, "messages")) as healthy:
-                paced(rate, 2, lambda n, w=writer, k=keys: w.update("messages", k[n % len(k)], body=_long(n)))
-                with crowd(peer, kind, count, stuck=True, **to(kind, "messages")) as hall:
-                    before = most = memory(peer)
-                    began, closed, taken, late = time.monotonic(), None, [], healthy.ask("zero")
-                    while closed is None and time.monotonic() - began < 45:
-                        number = len(taken)
-                        taken.append(writer.update("messages", keys[number % len(keys)], body=_long(number)))
-                        most = max(most, memory(peer))
-                        if number % 10 == 0 and hall.ask("open") == 0:
-                            closed = time.monotonic() - began
-                        time.sleep(max(0.0, began + len(taken) / rate - time.monotonic()))
-                late = healthy.settle(len(taken))
-            writer.close()
+            found[kind] = result = _stuck(peer, kind, count, rate)
         finally:
             peer.stop()
-        found[kind] = {
-            "each_kb": (most - before) / count,
-            "closed_after_s": closed,
-            "others_received": late["documents"] / len(taken),
-            "writes": _percentiles(taken),
-        }
+        closed = result["closed_after_s"]
         told = f"closed after {closed:.1f} s" if closed is not None else "not closed within 45 s"
-        print(
-            f"  {kind:11} {found[kind]['each_kb']:6.1f} kB each, {told}; a healthy reader got {late['documents']} of {len(taken)}"
-        )
+        print(f"  {kind:11} {result['each_kb']:6.1f} kB each, {told}; {result['others_received']:.0%} arrived at another reader")
     return found
+
+
+def _stuck(peer: Peer, kind: str, count: int, rate: float) -> dict[str, Any]:
+    keys, slots = rows(peer, "messages", 800), (7, 8)
+    path = "/api/collections/messages?filter=slot:eq:"
+    asked = [{"payloads": [{"collection": "messages", "filter": {"slot": slot}}], "paths": [f"{path}{slot}"]} for slot in slots]
+    writer = Writer(peer)
+
+    def write(number: int, slot: int = slots[0]) -> float:
+        return writer.update("messages", keys[number % len(keys)], body=_long(number), slot=slot)
+
+    with crowd(peer, kind, 1, **asked[0]), crowd(peer, kind, 1, **asked[1]) as healthy:
+        paced(200, len(keys) / 200, write)
+        warm = memory(peer)
+        calm, _ = paced(200, 3, write)
+        open_before, before = sockets(peer), memory(peer)
+        growth = max(0.0, (before - warm) / calm)
+        with crowd(peer, kind, count, stuck=True, **asked[1]):
+            sizes, taken, closed = [memory(peer)], [], None
+            began = time.monotonic()
+            while closed is None and time.monotonic() - began < 45:
+                taken.append(write(len(taken), slots[1]))
+                if len(taken) % 8 == 0:
+                    sizes.append(memory(peer))
+                    if sockets(peer) <= open_before:
+                        closed = time.monotonic() - began
+                time.sleep(max(0.0, began + len(taken) / rate - time.monotonic()))
+        arrived = healthy.settle(len(taken))["documents"]
+    writer.close()
+    return {
+        "each_kb": (max(sizes) - sizes[0] - growth * len(taken)) / count,
+        "connection_kb": (sizes[0] - before) / count,
+        "growth_kb_a_write": growth,
+        "rss_kb": [before, *sizes],
+        "closed_after_s": closed,
+        "others_received": arrived / len(taken),
+        "writes": _percentiles(taken),
+    }
 
 
 def _long(number: int) -> str:

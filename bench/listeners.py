@@ -1,12 +1,12 @@
-"""`python -m bench.listeners '<json>'`: many subscribers in one process that count what they receive and look at nothing else.
+"""`python -m bench.listeners`: many subscribers in one process that count what they receive and look at nothing else.
 
 Started by bench/fanout.py. Raw sockets and one epoll, so that it costs little beside the server under test; what it costs it
 says, so that it can be shown not to be the limit. A document counts where its marker `@@` and 19 digits (the nanoseconds at which
 its writer began) come by.
 
-The JSON: kind (websocket, stream, pocketbase), port, count (connections), payloads (one list of subscribe payloads for each
-connection, or one list for all), paths (of the stream), token, stuck (never read). It says `ready` and then answers each line of
-its input with one line of JSON: `counts`, `latencies`, `open`; `zero` starts over.
+The first line of its input is JSON: kind (websocket, stream, pocketbase), port, count (connections), payloads (one list of
+subscribe payloads for each connection, or one list for all), paths (of the stream), token, stuck (never read), timing. It says
+`ready` and then answers each further line with one line of JSON: `counts`, `latencies`; `zero` starts over.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PATIENCE = 90.0
 
 
 def main() -> None:
-    config: dict[str, Any] = json.loads(sys.argv[1])
+    config: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())  # unbuffered: what follows is for the epoll
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     Listeners(config).run()
@@ -203,8 +203,6 @@ class Listeners:
         elif line == "latencies":
             found, self.latencies = self.latencies, []
             return found
-        elif line == "open":
-            return sum(_is_open(sock) for sock in self.sockets.values())
         used = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "documents": self.documents,
@@ -231,12 +229,6 @@ def _expect(sock: socket.socket, word: bytes) -> None:
         head += piece
     if word not in head:
         raise SystemExit(f"no {word.decode()} in {head[:300]!r}")
-
-
-def _is_open(sock: socket.socket) -> bool:
-    """Whether the other side still holds it: established, by the kernel's word (nothing is read)."""
-    state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    return state == 1
 
 
 if __name__ == "__main__":

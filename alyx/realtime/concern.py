@@ -40,6 +40,14 @@ def holding(view: View, image: Image) -> Iterator[Group]:
             yield group
 
 
+def moments(view: View, image: Image, now: str) -> Iterator[str]:
+    """The times to come that the new document names in the columns that rules compare with the time."""
+    for column in view.times:
+        moment = image.new.get(column) if image.new is not None else None
+        if isinstance(moment, str) and moment > now:
+            yield moment
+
+
 def by_audience(view: View, image: Image, found: Mapping[str, Iterable[Any]]) -> Iterator[Group]:
     """The groups whose values stand in the record, or in what the audience of it named (auth field -> values)."""
     yield from view.occurring(image)

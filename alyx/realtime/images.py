@@ -21,15 +21,16 @@ class Image:
     """One change. old, new: documents in API form, internal fields that rules read included; None where there is none.
 
     text: the new public document as in the log, None if it has holes. lost: fields whose old value is unknown. holes: fields of
-    the new document that must be read from the table.
+    the new document that must be read from the table. kept: those of them that the change left as they were.
     """
 
-    __slots__ = ("change", "holes", "key", "lost", "new", "old", "text")
+    __slots__ = ("change", "holes", "kept", "key", "lost", "new", "old", "text")
 
     def __init__(self, change: Change, key_name: str) -> None:
         self.change = change
         new = _load(change.after, change.hidden_after)
         old = _load(change.before, change.hidden_before)
+        changed = old or {}
         if old is not None and new is not None:
             old = {**new, **old}
         self.old = old
@@ -37,6 +38,7 @@ class Image:
         self.holes = _holes(new) if _MARK in (change.after or "") else _NONE
         # A large value that did not change is a hole of the old document as well: it stands there by way of the new one.
         self.lost = _holes(old) if self.holes or _MARK in (change.before or "") else _NONE
+        self.kept = self.holes.difference(changed) if old is not None else _NONE
         known = new if new is not None else old
         self.key: Any = known[key_name] if known else change.doc_id
         self.text: str | None = None if self.holes else change.after
@@ -45,9 +47,16 @@ class Image:
         """Stand for all changes from `first` to this one of the same record."""
         self.old = first.old
         self.lost = first.lost
+        self.kept = _NONE
 
-    def read(self, document: Document | None, text: str | None) -> None:
-        """Take the record as it stands in the table, None if it is gone, in place of the new document."""
+    def read(self, document: Document | None, text: str | None, *, alone: bool) -> None:
+        """Take the record as it stands in the table, None if it is gone, in place of the new document.
+
+        alone: it has not changed again, so what this change left as it was is known of the old document, too.
+        """
+        if alone and document is not None and self.old is not None and self.kept:
+            self.old = {**self.old, **{name: document[name] for name in self.kept}}
+            self.lost -= self.kept
         self.new = document
         self.text = text
         self.holes = _NONE

@@ -63,7 +63,13 @@ class Live:
         self._refresher = Refresher(database, settings.pause, give=self._give, failed=self._failed, moved=self._pause)
         self._refresher.stage = stage
         self._pump = Pump(
-            database, stage, stale=self._refresher.stale, grown=self._grown, lost=self._start_over, heard=self._heard
+            database,
+            stage,
+            stale=self._refresher.stale,
+            grown=self._grown,
+            lost=self._start_over,
+            heard=self._heard,
+            expected=self._refresher.expect,
         )
         self._asker = Asker(database, self._pump, self._refresher)
         self._counting: set[Group] = set()

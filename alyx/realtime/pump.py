@@ -114,9 +114,10 @@ class Pump:
         grown: Callable[[Group], None],
         lost: Callable[[], None],
         heard: Callable[[str], None],
+        expected: Callable[[Group, str], None],
     ) -> None:
         """stale: a group must be asked anew. grown: it may have too many rows. lost: the history has a gap, and all must start
-        over. heard: a collection has changed."""
+        over. heard: a collection has changed. expected: a group will see something else from a moment on."""
         self.stage = stage
         self.judgements = 0
         self.changes = 0
@@ -127,6 +128,7 @@ class Pump:
         self._grown = grown
         self._lost = lost
         self._heard = heard
+        self._expected = expected
         self._reader: Reader | None = None
         self._wanted = asyncio.Event()
         self._closed = asyncio.Event()
@@ -279,18 +281,19 @@ class Pump:
         The record's changes up to there are in what is sent now. Who has nothing of them yet needs to hear no more of them; to
         others they are told one by one, so that a client may hear of something twice, and ends with the truth.
         """
-        work = partial(asking.stored, stage.planner, collection, image.key)
-        seq, document, text = await self._database.read(work)
-        image.read(document, text)
-        return seq
+        found = await self._database.read(partial(asking.stored, stage.planner, collection, image.key, image.change))
+        image.read(found.document, found.text, alone=found.alone)
+        return image.change.seq if found.alone else found.seq
 
     async def _concerned(self, stage: Stage, view: View, image: Image) -> Iterable[Group]:
         """The groups of a view that is asked anew which a change of one of its records may concern."""
         if not (view.audience.elsewhere or view.audience.uses_time):
             return concern.by_own_change(view, image)
-        lost = view.is_lost(image)
-        if not (lost or view.passes(image.old) or view.passes(image.new)):
+        if not (view.passed(image) or view.passes(image.new)):
             return ()
+        for moment in concern.moments(view, image, clock.now()):
+            for group in view.groups.values():
+                self._expected(group, moment)
         groups = dict.fromkeys(concern.holding(view, image))
         if view.passes(image.new) and image.new is not None:
             ip = next(iter(view.groups.values())).access.ip if view.groups else ""

@@ -7,6 +7,7 @@ a slow one holds nobody else up. What time alone changes is looked at when it is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -97,10 +98,18 @@ class Refresher:
         wait = OFTEN if any(audience.uses_time and audience.times is None for audience in view.audiences) else LOOK
         if len(view.audiences) > 1 or view.audience.elsewhere:
             wait = OFTEN  # moments of other collections' rows are not looked for
-        if soonest is not None:
-            wait = min(wait, max(0.0, datetime.fromisoformat(soonest).timestamp() - clock.seconds()))
         self._timed[group] = asyncio.get_running_loop().time() + wait
+        if soonest is not None:
+            self.expect(group, soonest)
         self._news.set()
+
+    def expect(self, group: Group, moment: str) -> None:
+        """Time will change what a group sees, at a moment (API form) that a record names."""
+        wait = max(0.0, datetime.fromisoformat(moment).timestamp() - clock.seconds())
+        due = asyncio.get_running_loop().time() + wait
+        if due < self._timed.get(group, due + 1.0):
+            self._timed[group] = due
+            self._news.set()
 
     async def run(self) -> None:
         """For ever."""
@@ -117,10 +126,10 @@ class Refresher:
             moments = [*self._queue.values()] if len(self._running) < AT_ONCE else []
             moments += self._timed.values()
             wait = max(0.0, min(moments) - now) if moments else None
-            try:
-                await asyncio.wait_for(self._news.wait(), wait)
-            except TimeoutError:
-                continue
+            # Not wait_for, which in Python 3.11 can swallow a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
 
     async def stop(self) -> None:
         """End what runs."""

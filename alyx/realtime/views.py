@@ -149,7 +149,8 @@ class View:
         self._passes = judging.judge(question.asked.filters)
         self._shown = question.asked.fields
         self._names = tuple(field.name for field in self._shown or self.collection.public)
-        self._read = judging.columns(question.asked.filters) | frozenset[str]().union(*(rule.doc_fields for rule in rules))
+        self._filtered = judging.columns(question.asked.filters)
+        self._read = self._filtered | frozenset[str]().union(*(rule.doc_fields for rule in rules))
         self._shows_or_reads = self._read | frozenset(self._names)
         self.by_images = is_decided_by_images(question, self.audience, self._read)
         self.position = order.position(question.asked.sort)
@@ -228,33 +229,30 @@ class View:
         """Whether a document fits the question's filter, whoever asks."""
         return document is not None and self._passes(document)
 
-    def is_lost(self, image: Image) -> bool:
-        """Whether something that decides about the old document is gone, so that it must be taken for seen."""
-        return bool(image.lost) and not image.lost.isdisjoint(self._read)
+    def passed(self, image: Image) -> bool:
+        """The same of the old document; where what decides is lost, it counts as having passed."""
+        return image.old is not None and (not self._filtered.isdisjoint(image.lost) or self._passes(image.old))
 
     def judge(self, image: Image) -> tuple[Kind | None, list[tuple[Group, Kind | None]]] | None:
         """What a change means to everybody, and the groups to which it means something else. None: nothing to anybody."""
-        lost = self.is_lost(image)
-        old = image.old if image.old is not None and (lost or self._passes(image.old)) else None
-        new = image.new if image.new is not None and self._passes(image.new) else None
+        old = image.old if self.passed(image) else None
+        new = image.new if self.passes(image.new) else None
         if old is None and new is None:
             return None
         if not self.rules:
-            return _kind(old is not None, new is not None, lost), []
-        default = self._verdict(self._nobody, old, new, lost)
+            return _kind(old is not None, new is not None, self._is_lost(image)), []
+        default = self._verdict(self._nobody, old, new, image)
         odd: list[tuple[Group, Kind | None]] = []
         for group in self._occurring(old, new):
-            kind = self._verdict(group.access.auth, old, new, lost)
+            kind = self._verdict(group.access.auth, old, new, image)
             if kind is not default:
                 odd.append((group, kind))
         return (default, odd) if odd or default is not None else None
 
     def kind_for(self, auth: Mapping[str, Any], image: Image) -> Kind | None:
         """What a change means to one caller."""
-        lost = self.is_lost(image)
-        old = image.old if image.old is not None and (lost or self._passes(image.old)) else None
-        new = image.new if image.new is not None and self._passes(image.new) else None
-        return self._verdict(auth, old, new, lost)
+        old = image.old if self.passed(image) else None
+        return self._verdict(auth, old, image.new if self.passes(image.new) else None, image)
 
     def occurring(self, image: Image) -> Iterator[Group]:
         """The groups whose values stand in the columns that the caller is compared with."""
@@ -273,12 +271,20 @@ class View:
                             seen.add(group)
                             yield group
 
-    def _verdict(self, auth: Mapping[str, Any], old: Document | None, new: Document | None, lost: bool) -> Kind | None:
-        was = old is not None and (lost or self._holds(auth, old))
-        return _kind(was, new is not None and self._holds(auth, new), lost)
+    def _verdict(self, auth: Mapping[str, Any], old: Document | None, new: Document | None, image: Image) -> Kind | None:
+        was = old is not None and self._held(auth, old, image.lost)
+        now = new is not None and all(rule.judge(auth, new, self._request) for rule in self.rules)
+        return _kind(was, now, self._is_lost(image))
 
-    def _holds(self, auth: Mapping[str, Any], document: Document) -> bool:
-        return all(rule.judge(auth, document, self._request) for rule in self.rules)
+    def _held(self, auth: Mapping[str, Any], document: Document, lost: frozenset[str]) -> bool:
+        """Whether the rules held for an old document; one that reads what is lost counts as having held."""
+        if not lost:
+            return all(rule.judge(auth, document, self._request) for rule in self.rules)
+        return all(not lost.isdisjoint(rule.doc_fields) or rule.judge(auth, document, self._request) for rule in self.rules)
+
+    def _is_lost(self, image: Image) -> bool:
+        """Whether something that decides about the old document is gone."""
+        return bool(image.lost) and not image.lost.isdisjoint(self._read)
 
     def step(self, image: Image, kind: Kind) -> Step:
         """A change as a step of this view, with the document as it is sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,11 @@ class Person:
         await self.line.until(lambda: found(self.shown(subscription)))
 
 
+def text(seconds: float) -> str:
+    """A moment in the API's form."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 class Stage(Backend):
     """A backend with live queries."""
 
@@ -146,6 +152,10 @@ class Stage(Backend):
     def stop(self) -> None:
         self._runner.run(self.live.stop())
         super().stop()
+
+    def moment(self) -> float:
+        """The time of now, in Unix seconds."""
+        return self._moment
 
     def serve(self, schema_text: str) -> None:
         """Another schema, as a reload in dev mode would bring it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.realtime.stage import Stage
+from tests.realtime.stage import Stage, text
 
 SCHEMA = """
 version: 1
@@ -47,6 +47,11 @@ collections:
       read: "collections.members.exists(m, m.team == doc.team && m.user == auth.id)"
       update: "true"
       delete: "true"
+  planned:
+    fields:
+      id: { type: int, primary: true }
+      at: { type: timestamp }
+    rules: { create: "true", read: "doc.at <= request.time", update: "true", delete: "true" }
 """
 
 
@@ -211,5 +216,18 @@ def test_an_event_stream_tells_the_same(stage: Stage) -> None:
         await again.until(lambda: len(again.messages) == 2)
         assert [each["type"] for each in again.messages] == ["resumed", "delta"]
         assert [doc["id"] for doc in again.messages[1]["payload"]["changes"]["inserts"]] == [3]
+
+    stage.run(story)
+
+
+def test_time_alone_opens_what_a_rule_holds_back_until_a_moment(stage: Stage) -> None:
+    async def story() -> None:
+        reader = stage.person()
+        sub = await reader.subscribe("planned")
+        soon = text(stage.moment() + 0.05)
+        await stage.write("POST", "/planned", {"id": 1, "at": soon})
+        await stage.write("POST", "/planned", {"id": 2, "at": text(stage.moment() + 3600)})
+        stage.tick(1)
+        await reader.until(sub, lambda view: set(view) == {1})
 
     stage.run(story)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from alyx.base import clock, json
+from alyx.base import json
 from alyx.base.identity import Identity
 from alyx.database.compile import Query, compile_query
 from alyx.database.feed import Change, Position, has_later, read_history, read_nonce, read_position
@@ -64,7 +64,7 @@ def snapshot(planner: Planner, view: View, access: Access, expand_rows: int, *, 
     if counted and selection.more and view.question.limited:
         plan, values = planner.plan_list(view.prepared, access)
         total = (yield plan.total.bind(values))[0][0]
-    return Snapshot(position, selection, total, (yield from _soonest(planner, view)))
+    return Snapshot(position, selection, total, (yield from _soonest(planner, view, access)))
 
 
 def both(
@@ -98,7 +98,7 @@ def resume(
     if view.uses_time or (yield from _has_changed({view.collection.name, *watched}, token.seq, position.seq)):
         return None
     selection = yield from select(planner, view.prepared, access, expand_rows)
-    return Resumed(position, [], selection, None, (yield from _soonest(planner, view)))
+    return Resumed(position, [], selection, None, (yield from _soonest(planner, view, access)))
 
 
 def count(planner: Planner, view: View, access: Access) -> Work[tuple[Position, int]]:
@@ -225,9 +225,12 @@ def _has_changed(collections: Iterable[str], after: int, last: int) -> Work[bool
     return False
 
 
-def _soonest(planner: Planner, view: View) -> Work[str | None]:
-    """The least value in the future among the columns that the rules compare with the time."""
-    now = clock.now()
+def _soonest(planner: Planner, view: View, access: Access) -> Work[str | None]:
+    """The least value in the future among the columns that the rules compare with the time; the future of the moment at which the
+    rows were judged, or what lies between the two would be forgotten."""
+    if not view.times:
+        return None
+    now = access.request()["time"]
     found: list[str] = []
     for column in view.times:
         rows = yield _next(planner, view.collection, column).bind({"now": now})

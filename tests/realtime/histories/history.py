@@ -172,7 +172,7 @@ class History:
         await watch.stream.connect(question.collection, question.asked, token=_token(who))
         if watch.stream.refused is not None:
             assert watch.stream.refused[0] == 403, (watch.stream.refused, question)
-            watch.follower.ended = "FORBIDDEN"
+            watch.follower.answered, watch.follower.ended = True, "FORBIDDEN"
         self.streams.append(watch)
 
     async def _sign_in(self) -> None:
@@ -501,9 +501,11 @@ class History:
     def _judge(self, watch: Watch) -> None:
         """Nothing broken, nothing leaked since the last quiet point."""
         follower = watch.follower
-        told = f"{watch.who.name} {watch.question.payload}"
-        assert not follower.faults, f"{told}: {follower.faults}"
-        assert not follower.tolerated, f"{told}: {follower.tolerated}"
+        if follower.faults or follower.tolerated:
+            messages = "".join(f"\n  {each.kind} {_short(each.payload)}" for each in follower.received)
+            carrier = "stream" if watch.stream else "socket"
+            told = f"{watch.who.name} ({carrier}) {watch.question.payload}: {[*follower.faults, *follower.tolerated]}"
+            raise AssertionError(f"{told}\nwhat was sent since the last quiet point:{messages}")
         # A stream has no marker, so that what is on its way at a quiet point is not known.
         states = [*self.former, *self.states] if watch.stream is not None else self.states
         for doc in follower.fresh:

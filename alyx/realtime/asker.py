@@ -133,7 +133,7 @@ class Asker:
             group.recount(len(texts), seq, ask.subscription.missed(seq))
         ask.subscription.settle(seq)
         if group.window is not None:
-            await self._refresher.take(group, found)
+            await self._refresher.take(group, found, ask.subscription)
         return True
 
     async def _resume(self, ask: _Ask, token: tokens.Token) -> bool | None:
@@ -156,7 +156,9 @@ class Asker:
             group.recount(found.total, seq, ask.subscription.missed(seq))
         ask.subscription.settle(seq)
         if found.selection is not None:
-            await self._refresher.take(group, asking.Snapshot(found.position, found.selection, 0, found.soonest))
+            await self._refresher.take(
+                group, asking.Snapshot(found.position, found.selection, 0, found.soonest), ask.subscription
+            )
         return True
 
     async def count(self, group: Group) -> int:
@@ -247,7 +249,7 @@ class Asker:
         if group.window is None:
             group.recount(len(found.selection.keys), seq, subscription.missed(seq))
         subscription.settle(seq)
-        await self._refresher.take(group, found)
+        await self._refresher.take(group, found, subscription)
 
     # --- places in views
 

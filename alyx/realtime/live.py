@@ -19,6 +19,7 @@ from alyx.base.identity import Identity
 from alyx.database.work import DatabaseError
 from alyx.realtime import question
 from alyx.realtime.asker import Asker
+from alyx.realtime.deltas import Delta
 from alyx.realtime.listener import Listener
 from alyx.realtime.outlet import Client, Outlet
 from alyx.realtime.places import Places
@@ -60,7 +61,7 @@ class Live:
         self._listeners: dict[Listener, None] = {}
         self._places = Places(settings)
         stage = self._stage_of(planner)
-        self._refresher = Refresher(database, settings.pause, give=self._give, failed=self._failed, moved=self._pause)
+        self._refresher = Refresher(database, settings.pause, tell=self._tell, failed=self._failed, moved=self._pause)
         self._refresher.stage = stage
         self._pump = Pump(
             database,
@@ -279,8 +280,8 @@ class Live:
 
     # --- what the tasks call
 
-    async def _give(self, group: Group, steps: Any, delta: Any) -> None:
-        await self._pump.give(group, steps, delta)
+    async def _tell(self, group: Group, delta: Delta, newcomer: Subscription | None) -> None:
+        await self._pump.tell(group, delta, newcomer)
 
     def _heard(self, collection: str) -> None:
         if collection in self._watched and self._channels is not None:

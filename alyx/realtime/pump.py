@@ -21,7 +21,7 @@ from alyx.realtime import asking, concern, tokens
 from alyx.realtime.deltas import Delta, Kind, Step
 from alyx.realtime.images import Image
 from alyx.realtime.registry import Registry
-from alyx.realtime.views import Group, View
+from alyx.realtime.views import Group, Subscription, View
 from alyx.records.plan import Planner
 from alyx.rules.audience import Audience
 from alyx.rules.book import Rule
@@ -314,12 +314,12 @@ class Pump:
         for group in groups:
             own = found.odd.get(group)
             if own is not None:
-                await self.give(group, own, Delta(own, place))
+                await self._give(group, own, Delta(own, place))
             elif common is not None:
-                await self.give(group, found.steps, common)
+                await self._give(group, found.steps, common)
 
-    async def give(self, group: Group, steps: list[Step], delta: Delta) -> None:
-        """Hand the steps of one batch to the members of a group."""
+    async def _give(self, group: Group, steps: list[Step], delta: Delta) -> None:
+        """Hand the steps of one batch to the members of a group that images decide about."""
         if not steps:
             return
         group.add_up(steps)
@@ -328,6 +328,15 @@ class Pump:
         for number, subscription in enumerate(list(group.members)):
             subscription.take(steps, delta)
             self.deliveries += 1
+            if not number % _EACH:
+                await self._breathe()
+
+    async def tell(self, group: Group, delta: Delta, newcomer: Subscription | None) -> None:
+        """Hand an answer to the members of a group that was asked anew. Who has no snapshot yet gets it after this one."""
+        for number, subscription in enumerate(list(group.members)):
+            if subscription is not newcomer and subscription.pending is None:
+                subscription.owner.deliver(subscription, delta)
+                self.deliveries += 1
             if not number % _EACH:
                 await self._breathe()
 

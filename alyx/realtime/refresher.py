@@ -17,9 +17,9 @@ from alyx.base import clock
 from alyx.base.errors import AlyxError
 from alyx.database.work import DatabaseError
 from alyx.realtime import asking, tokens
-from alyx.realtime.deltas import Delta, Step
+from alyx.realtime.deltas import Delta
 from alyx.realtime.pump import Database, Stage
-from alyx.realtime.views import Group
+from alyx.realtime.views import Group, Subscription
 from alyx.realtime.windows import Window
 
 AT_ONCE = 4
@@ -40,17 +40,17 @@ class Refresher:
         database: Database,
         pause: float,
         *,
-        give: Callable[[Group, list[Step], Delta], Awaitable[None]],
+        tell: Callable[[Group, Delta, Subscription | None], Awaitable[None]],
         failed: Callable[[Group, AlyxError], None],
         moved: Callable[[], None],
     ) -> None:
-        """give: hand steps to the members. failed: the question can no longer be answered. moved: the tables are of another
-        generation than what is served."""
+        """tell: hand a delta to the members, but for one. failed: the question can no longer be answered. moved: the tables are of
+        another generation than what is served."""
         self.queries = 0
         self.stage: Stage | None = None
         self._database = database
         self._pause = pause
-        self._give = give
+        self._tell = tell
         self._failed = failed
         self._moved = moved
         self._queue: dict[Group, float] = {}
@@ -185,8 +185,11 @@ class Refresher:
             return None
         return found
 
-    async def take(self, group: Group, found: asking.Snapshot) -> None:
-        """An answer for a group, in its turn: what is new in it goes to all who are in it."""
+    async def take(self, group: Group, found: asking.Snapshot, newcomer: Subscription | None = None) -> None:
+        """An answer for a group, in its turn: what is new in it goes to all who are in it.
+
+        newcomer: has it already. Time changes an answer without a change in the log, so their numbers tell nothing here.
+        """
         window, question = group.window, group.view.question
         if window is None:
             return
@@ -200,7 +203,7 @@ class Refresher:
             self.stale(group)
         if steps:
             place = tokens.place(found.position.epoch, seq, found.position.nonce)
-            await self._give(group, steps, Delta(steps, place))
+            await self._tell(group, Delta(steps, place), newcomer)
 
 
 def too_large(most: int) -> AlyxError:

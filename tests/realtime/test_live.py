@@ -222,12 +222,26 @@ def test_an_event_stream_tells_the_same(stage: Stage) -> None:
 
 def test_time_alone_opens_what_a_rule_holds_back_until_a_moment(stage: Stage) -> None:
     async def story() -> None:
+        await stage.write("POST", "/planned", {"id": 0, "at": text(stage.moment() + 0.05)})
         reader = stage.person()
-        sub = await reader.subscribe("planned")
-        soon = text(stage.moment() + 0.05)
-        await stage.write("POST", "/planned", {"id": 1, "at": soon})
+        sub, window = await reader.subscribe("planned"), await reader.subscribe("planned", sort="-at", limit=1)
+        await stage.write("POST", "/planned", {"id": 1, "at": text(stage.moment() + 0.06)})
         await stage.write("POST", "/planned", {"id": 2, "at": text(stage.moment() + 3600)})
         stage.tick(1)
-        await reader.until(sub, lambda view: set(view) == {1})
+        await reader.until(sub, lambda view: set(view) == {0, 1})
+        await reader.until(window, lambda view: set(view) == {1})
+
+    stage.run(story)
+
+
+def test_time_alone_changes_what_is_shown_though_nobody_writes(stage: Stage) -> None:
+    async def story() -> None:
+        await stage.write("POST", "/planned", {"id": 0, "at": text(stage.moment() + 0.05)})
+        reader = stage.person()
+        sub, window = await reader.subscribe("planned"), await reader.subscribe("planned", sort="-at", limit=1)
+        assert not reader.shown(sub)
+        stage.tick(1)
+        await reader.until(sub, lambda view: set(view) == {0})
+        await reader.until(window, lambda view: set(view) == {0})
 
     stage.run(story)

@@ -1,7 +1,7 @@
 """A client as contract §5 describes it: applies snapshots and deltas to the letter, and notes every rule that they break.
 
-`faults` are broken promises. `tolerated` are what clients must put up with although the server says that it never sends it: an
-insert of a record that is there, an update of one that is not, a delete of one that is not.
+`faults` are broken promises. `tolerated` are what clients must put up with: an insert of a record that is there and an update of
+one that is not, which the server says it never sends, and a delete of one that is not there.
 """
 
 from __future__ import annotations

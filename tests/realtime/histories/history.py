@@ -501,21 +501,35 @@ class History:
     def _judge(self, watch: Watch) -> None:
         """Nothing broken, nothing leaked since the last quiet point."""
         follower = watch.follower
-        if follower.faults or follower.tolerated:
-            messages = "".join(f"\n  {each.kind} {_short(each.payload)}" for each in follower.received)
-            carrier = "stream" if watch.stream else "socket"
-            told = f"{watch.who.name} ({carrier}) {watch.question.payload}: {[*follower.faults, *follower.tolerated]}"
-            raise AssertionError(f"{told}\nwhat was sent since the last quiet point:{messages}")
         # A stream has no marker, so that what is on its way at a quiet point is not known.
         states = [*self.former, *self.states] if watch.stream is not None else self.states
+        hidden = [key for key in follower.unasked if not self._could_be_read(watch, watch.question.collection, key, states)]
+        wrong = [
+            *follower.faults,
+            *(text for text in follower.tolerated if not text.startswith("delete")),
+            *(f"leak: a delete names {key}, which was never shown and could never be read" for key in hidden),
+        ]
+        if wrong:
+            messages = "".join(f"\n  {each.kind} {_short(each.payload)}" for each in follower.received)
+            carrier = "stream" if watch.stream else "socket"
+            told = f"{watch.who.name} ({carrier}) {watch.question.payload}: {wrong}"
+            raise AssertionError(f"{told}\nwhat was sent since the last quiet point:{messages}")
         for doc in follower.fresh:
             self._must_have_seen(watch, watch.question.collection, doc, states)
             for name, value in doc.get("expand", {}).items():
                 target = "users" if name == "author_id" else "comments"
                 for each in value if isinstance(value, list) else [value] if value else []:
                     self._must_have_seen(watch, target, each, states)
-        follower.fresh.clear()
-        follower.received.clear()
+        for taken in (follower.fresh, follower.received, follower.unasked, follower.tolerated):
+            taken.clear()
+
+    def _could_be_read(self, watch: Watch, collection: str, key: str, states: list[Tables]) -> bool:
+        """Whether one of the callers could read a record in one of the states."""
+        for tables in states:
+            stored = tables[collection].get(key)
+            if stored is not None and any(self._may(who, watch.question, stored, tables, collection) for who in watch.callers):
+                return True
+        return False
 
     def _must_have_seen(self, watch: Watch, collection: str, doc: Doc, states: list[Tables]) -> None:
         body = {name: value for name, value in doc.items() if name != "expand"}

@@ -341,6 +341,16 @@ class Socket:
         assert answer["type"] == "unsubscribed", answer
         del self.followers[follower.subscription]
 
+    def stop_reading(self) -> None:
+        """Take nothing more from the server, until `read_on`."""
+        assert self._socket is not None
+        self._socket.transport.pause_reading()
+
+    def read_on(self) -> None:
+        """Take what has come meanwhile, and go on."""
+        assert self._socket is not None
+        self._socket.transport.resume_reading()
+
     async def drop(self) -> None:
         """Cut the connection without a word, as a lost network does."""
         if self._socket is not None:

@@ -25,7 +25,6 @@ _COLUMNS = "seq, collection, op, doc_id, before, after, hidden_before, hidden_af
 # A range and no bound LIMIT, with which one line was measured to cost three times as much (7 µs against 2).
 _LINES = f"SELECT {_COLUMNS} FROM _alyx_changes WHERE seq BETWEEN ? AND ? ORDER BY seq"
 _HISTORY = f"SELECT {_COLUMNS} FROM _alyx_changes WHERE seq > ? AND collection = ? ORDER BY seq LIMIT ?"
-_LATER = "SELECT 1 FROM _alyx_changes WHERE seq > ? AND collection = ? AND doc_id = ? LIMIT 1"
 _LAST = Statement("SELECT last_seq FROM _alyx_feed", (), light=True)
 _NONCE = "SELECT nonce FROM _alyx_changes WHERE seq = ?"
 _POSITION = Statement(
@@ -119,14 +118,6 @@ def read_history(collection: str, after: int, limit: int) -> Work[list[Change]]:
     ((last,),) = yield _LAST
     rows = yield Statement(_HISTORY, (after, collection, limit), light=last - after <= NEAR)
     return list(map(Change._make, rows))
-
-
-def has_later(change: Change) -> Work[bool]:
-    """Whether the record of a change has changed again; True also where more than NEAR lines would have to be looked at."""
-    ((last,),) = yield _LAST
-    if last - change.seq > NEAR:
-        return True
-    return bool((yield Statement(_LATER, (change.seq, change.collection, change.doc_id), light=True)))
 
 
 def read_nonce(seq: int) -> Work[int | None]:

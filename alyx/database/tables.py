@@ -17,6 +17,10 @@ from alyx.schema import model
 from alyx.schema.indexes import indexes
 from alyx.schema.model import Collection, Field, Schema, Type
 
+LARGE = 4_096
+"""Bytes of a value that still stand in an image of the change log (hard-parts §3)."""
+
+_ALWAYS_SMALL = frozenset({Type.ID, Type.UUID, Type.TIMESTAMP, Type.DATE, Type.DECIMAL, Type.INT, Type.BOOL, Type.FLOAT})
 _SQLITE_TYPES: dict[Type, type[TypeEngine[Any]]] = {
     Type.INT: sa.INTEGER,
     Type.BOOL: sa.INTEGER,
@@ -36,6 +40,18 @@ def build(schema: Schema) -> sa.MetaData:
 def column_type(field: Field) -> type[TypeEngine[Any]]:
     """The SQL type that holds a field on SQLite (STRICT tables: INTEGER, REAL, TEXT or BLOB)."""
     return _SQLITE_TYPES.get(field.value_type, sa.TEXT)
+
+
+def may_be_large(field: Field) -> bool:
+    """Whether a value that the API took may have over LARGE bytes, so that it is left out of the change log's images."""
+    if field.value_type in _ALWAYS_SMALL:
+        return False
+    if stores_json(field) or field.value_type is Type.FILE:
+        return True
+    if field.value_type is Type.SELECT:
+        return any(len(value.encode()) > LARGE for value in field.select_values)
+    limit = field.max_length if field.max_length is not None else model.DEFAULT_MAX_LENGTH.get(field.value_type.value)
+    return limit is None or limit * 4 > LARGE
 
 
 def stores_json(field: Field) -> bool:

@@ -209,7 +209,7 @@ class Asker:
                     self.leave(subscription)
                     return False
                 _check_size(view, found.selection)
-                unsaid = [step for steps, _ in subscription.pending for step in steps if subscription.floor < step.seq <= seq]
+                unsaid = [step for step in subscription.missed(subscription.floor) if step.seq <= seq]
                 held = {key: hash(text) for key, text in zip(before.keys, before.texts, strict=True)}
                 self._replace(subscription, entrant, group)
                 await self._arrive(ask.listener, subscription, group, found, [*unsaid, *difference(held, found.selection, seq)])

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alyx.base import json
 from alyx.base.identity import Identity
 from alyx.database.compile import Query, compile_query
-from alyx.database.feed import Change, Position, has_later, read_history, read_nonce, read_position
+from alyx.database.feed import Change, Position, read_history, read_nonce, read_position
 from alyx.database.work import Work
 from alyx.realtime.deltas import Step
 from alyx.realtime.images import Document, Image
@@ -108,22 +108,11 @@ def count(planner: Planner, view: View, access: Access) -> Work[tuple[Position, 
     return position, (yield plan.total.bind(values))[0][0]
 
 
-class Stored(NamedTuple):
-    """A record as it stands in the table. seq: the change that it is true for. alone: the change that was asked for is its last.
-    document: with internal fields, None if it is gone. text: the public document."""
-
-    seq: int
-    alone: bool
-    document: Document | None
-    text: str | None
-
-
-def stored(planner: Planner, collection: Collection, key: Any, change: Change) -> Work[Stored]:
-    """The record of a change as it is now."""
+def stored(planner: Planner, collection: Collection, key: Any) -> Work[tuple[int, Document | None, str | None]]:
+    """A record as it stands in the table: the change that it is true for, the document with internal fields, its public text."""
     position = yield from read_position()
-    later = yield from has_later(change)
     document, text = yield from _stored(planner, collection, key)
-    return Stored(position.seq, not later, document, text)
+    return position.seq, document, text
 
 
 def audience(planner: Planner, view: View, document: Document, ip: str) -> Work[dict[str, list[Any]] | None]:
@@ -196,8 +185,7 @@ def _replay(planner: Planner, group: Group, access: Access, token: Token, positi
     steps = []
     for image in _spans(lines, view.collection.key.name):
         if view.needs(image):
-            document, text = yield from _stored(planner, view.collection, image.key)
-            image.read(document, text, alone=True)
+            image.read(*(yield from _stored(planner, view.collection, image.key)))
         kind = view.kind_for(access.auth, image)
         if kind is not None:
             steps.append(view.step(image, kind))

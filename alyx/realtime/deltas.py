@@ -6,46 +6,47 @@ order of the commits (contract §5). Deltas are shared by all who see the same, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from alyx.base import json
 
+_BESIDE = 24
+"""Bytes that a step takes besides its document."""
+
 
 class Kind(IntEnum):
-    """INSERT: came into the view. PUT: is in it now, and may have been. UPDATE: changed inside. DELETE: left it."""
+    """INSERT: came into the view. UPDATE: changed inside. DELETE: left it."""
 
     INSERT = 0
-    PUT = 1
-    UPDATE = 2
-    DELETE = 3
+    UPDATE = 1
+    DELETE = 2
 
 
 class Step(NamedTuple):
-    """One record's step at one change. text: the document as sent; "" for a delete."""
+    """One record's step at one change. text: the document as sent; "" for a delete. above: it is for those alone who have that
+    change already; others were told all of it before (see Pump)."""
 
     seq: int
     kind: Kind
     key: Any
     text: str
+    above: int = 0
+
+    def is_for(self, floor: int) -> bool:
+        """Whether it is news to a client that has everything up to `floor`."""
+        return self.above <= floor < self.seq
 
 
 _FOLDED: dict[tuple[Kind, Kind], Kind | None] = {
     (Kind.INSERT, Kind.INSERT): Kind.INSERT,
-    (Kind.INSERT, Kind.PUT): Kind.INSERT,
     (Kind.INSERT, Kind.UPDATE): Kind.INSERT,
     (Kind.INSERT, Kind.DELETE): None,
-    (Kind.PUT, Kind.INSERT): Kind.PUT,
-    (Kind.PUT, Kind.PUT): Kind.PUT,
-    (Kind.PUT, Kind.UPDATE): Kind.PUT,
-    (Kind.PUT, Kind.DELETE): Kind.DELETE,
     (Kind.UPDATE, Kind.INSERT): Kind.UPDATE,
-    (Kind.UPDATE, Kind.PUT): Kind.UPDATE,
     (Kind.UPDATE, Kind.UPDATE): Kind.UPDATE,
     (Kind.UPDATE, Kind.DELETE): Kind.DELETE,
     (Kind.DELETE, Kind.INSERT): Kind.UPDATE,
-    (Kind.DELETE, Kind.PUT): Kind.UPDATE,
     (Kind.DELETE, Kind.UPDATE): Kind.UPDATE,
     (Kind.DELETE, Kind.DELETE): Kind.DELETE,
 }
@@ -53,14 +54,15 @@ _FOLDED: dict[tuple[Kind, Kind], Kind | None] = {
 
 
 class Delta:
-    """Folded steps. place: a token up to its mark, of the line up to which the client is then. growth: rows more than before."""
+    """Folded steps. place: a token up to its mark, of the line up to which the client is then. size: about what it takes on the
+    wire; its texts are shared by all who wait for them."""
 
-    __slots__ = ("_body", "growth", "place", "steps")
+    __slots__ = ("_body", "place", "size", "steps")
 
     def __init__(self, steps: Iterable[Step], place: str) -> None:
         self.place = place
         self.steps = fold(steps)
-        self.growth = sum(_GROWTH[step.kind] for step in self.steps)
+        self.size = sum(len(step.text) + _BESIDE for step in self.steps)
         self._body: bytes | None = None
 
     @property
@@ -70,13 +72,28 @@ class Delta:
             self._body = _encode(self.steps)
         return self._body
 
-    @property
-    def size(self) -> int:
-        """Bytes of the body."""
-        return len(self.body)
 
+class Batch:
+    """What one batch of changes did to a view: every step, and the delta of those who had nothing of it yet."""
 
-_GROWTH = {Kind.INSERT: 1, Kind.PUT: 0, Kind.UPDATE: 0, Kind.DELETE: -1}
+    __slots__ = ("common", "first", "last", "place", "steps")
+
+    def __init__(self, steps: Sequence[Step], place: str) -> None:
+        """steps: at least one, in the order of the changes."""
+        self.steps = steps
+        self.place = place
+        self.first = steps[0].seq
+        self.last = steps[-1].seq
+        self.common = Delta((step for step in steps if not step.above), place)
+
+    def for_floor(self, floor: int) -> Delta | None:
+        """The delta for a client that has everything up to `floor`; None where that is nothing new."""
+        delta = self.common
+        if floor >= self.first:
+            if floor >= self.last:
+                return None
+            delta = Delta((step for step in self.steps if step.is_for(floor)), self.place)
+        return delta if delta.steps else None
 
 
 def fold(steps: Iterable[Step]) -> list[Step]:
@@ -99,7 +116,7 @@ def merge(deltas: list[Delta]) -> Delta:
 
 
 def _encode(steps: list[Step]) -> bytes:
-    inserts = [step.text for step in steps if step.kind <= Kind.PUT]
+    inserts = [step.text for step in steps if step.kind is Kind.INSERT]
     updates = [step.text for step in steps if step.kind is Kind.UPDATE]
     deletes = [json.dumps(step.key).decode() for step in steps if step.kind is Kind.DELETE]
     lists = (("inserts", inserts), ("updates", updates), ("deletes", deletes))

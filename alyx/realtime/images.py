@@ -1,8 +1,8 @@
 """A line of the change log as two documents, old and new. Pure.
 
 Called by the pump once per change that concerns anybody. An update's line holds what changed and what rules read; the rest of
-the old document is that of the new one (hard-parts §3). A value that was too large for the log is a hole: of the new document it
-is to be read from the table, of the old one it is gone.
+the old document is that of the new one (hard-parts §3). A value that was too large for the log is a Hole, which equals nothing; a
+view that looks into such values is not judged by images (views.py).
 """
 
 from __future__ import annotations
@@ -17,28 +17,33 @@ _NONE: frozenset[str] = frozenset()
 _MARK = '"$big"'
 
 
+class _Hole:
+    """In the place of a value over 4 kB."""
+
+
+HOLE = _Hole()
+
+
 class Image:
     """One change. old, new: documents in API form, internal fields that rules read included; None where there is none.
 
-    text: the new public document as in the log, None if it has holes. lost: fields whose old value is unknown. holes: fields of
-    the new document that must be read from the table. kept: those of them that the change left as they were.
+    text: the new public document as in the log, None if it has holes. holes: fields of the new document that stand in the table
+    only. lost: fields of the old one whose value is gone.
     """
 
-    __slots__ = ("change", "holes", "kept", "key", "lost", "new", "old", "text")
+    __slots__ = ("change", "holes", "key", "lost", "new", "old", "text")
 
     def __init__(self, change: Change, key_name: str) -> None:
         self.change = change
         new = _load(change.after, change.hidden_after)
         old = _load(change.before, change.hidden_before)
-        changed = old or {}
+        self.holes = _empty(new) if _MARK in (change.after or "") else _NONE
         if old is not None and new is not None:
             old = {**new, **old}
+        # A large value that did not change is a hole of the old document as well: it stands there by way of the new one.
+        self.lost = _empty(old) if self.holes or _MARK in (change.before or "") else _NONE
         self.old = old
         self.new = new
-        self.holes = _holes(new) if _MARK in (change.after or "") else _NONE
-        # A large value that did not change is a hole of the old document as well: it stands there by way of the new one.
-        self.lost = _holes(old) if self.holes or _MARK in (change.before or "") else _NONE
-        self.kept = self.holes.difference(changed) if old is not None else _NONE
         known = new if new is not None else old
         self.key: Any = known[key_name] if known else change.doc_id
         self.text: str | None = None if self.holes else change.after
@@ -47,16 +52,9 @@ class Image:
         """Stand for all changes from `first` to this one of the same record."""
         self.old = first.old
         self.lost = first.lost
-        self.kept = _NONE
 
-    def read(self, document: Document | None, text: str | None, *, alone: bool) -> None:
-        """Take the record as it stands in the table, None if it is gone, in place of the new document.
-
-        alone: it has not changed again, so what this change left as it was is known of the old document, too.
-        """
-        if alone and document is not None and self.old is not None and self.kept:
-            self.old = {**self.old, **{name: document[name] for name in self.kept}}
-            self.lost -= self.kept
+    def read(self, document: Document | None, text: str | None) -> None:
+        """Take the record as it stands in the table, None if it is gone, in place of the new document."""
         self.new = document
         self.text = text
         self.holes = _NONE
@@ -71,7 +69,15 @@ def _load(public: str | None, hidden: str | None) -> Document | None:
     return document
 
 
-def _holes(document: Document | None) -> frozenset[str]:
+def _empty(document: Document | None) -> frozenset[str]:
+    """Put holes where large values were; the names of their fields."""
     if document is None:
         return _NONE
-    return frozenset(name for name, value in document.items() if type(value) is dict and len(value) == 1 and "$big" in value)
+    found = [name for name, value in document.items() if value is HOLE or _is_hole(value)]
+    for name in found:
+        document[name] = HOLE
+    return frozenset(found)
+
+
+def _is_hole(value: Any) -> bool:
+    return type(value) is dict and len(value) == 1 and "$big" in value

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Protocol, TypeVar
@@ -18,8 +19,8 @@ from alyx.base import clock
 from alyx.database.feed import Change, HistoryLost, Position
 from alyx.database.work import DatabaseError, Work
 from alyx.realtime import asking, concern, tokens
-from alyx.realtime.deltas import Delta, Kind, Step
-from alyx.realtime.images import Image
+from alyx.realtime.deltas import Batch, Delta, Kind, Step
+from alyx.realtime.images import Document, Image
 from alyx.realtime.registry import Registry
 from alyx.realtime.views import Group, Subscription, View
 from alyx.records.plan import Planner
@@ -133,7 +134,7 @@ class Pump:
         self._wanted = asyncio.Event()
         self._closed = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._settled: dict[tuple[View, str], int] = {}
+        self._read_ahead: dict[tuple[str, str], _Ahead] = {}
         self._done = 0
         self._until = 0.0
 
@@ -156,7 +157,7 @@ class Pump:
             self._reader = None
             self._wanted.clear()
             self._closed.set()
-            self._settled.clear()
+            self._read_ahead.clear()
         for _, future in self._waiting:
             if not future.done():
                 future.set_result(None)
@@ -221,8 +222,8 @@ class Pump:
 
     def _settle(self, seq: int) -> None:
         self._done = max(self._done, seq)
-        if self._settled:
-            self._settled = {key: until for key, until in self._settled.items() if until > seq}
+        if self._read_ahead:
+            self._read_ahead = {key: ahead for key, ahead in self._read_ahead.items() if ahead.until > seq}
         if self._waiting:
             ready = [future for until, future in self._waiting if until <= self._done]
             self._waiting = [item for item in self._waiting if item[0] > self._done]
@@ -233,7 +234,7 @@ class Pump:
     # --- one batch
 
     async def _process(self, lines: list[Change], epoch: str) -> None:
-        stage, batch = self.stage, _Batch()
+        stage, batch = self.stage, _Judged()
         self._until = perf_counter() + SLICE
         names: dict[str, None] = {}
         for change in lines:
@@ -254,42 +255,51 @@ class Pump:
                 return
             await self._deliver(view, found, place)
 
-    async def _judge(self, stage: Stage, batch: _Batch, change: Change) -> None:
+    async def _judge(self, stage: Stage, batch: _Judged, change: Change) -> None:
         collection = stage.planner.schema.collections.get(change.collection)
         if collection is None:
             return
         image = Image(change, collection.key.name)
-        views, seq = list(stage.registry.find(image)), change.seq
-        filled = image.holes and any(view.needs(image) for view in views)
-        if filled:
-            seq = await self._fill(stage, collection, image)
-            views = list(stage.registry.find(image))
+        above, seq = await self._complete(stage, collection, image)
+        views = list(stage.registry.find(image))
         self.judgements += len(views)
         for view in views:
-            if not view.by_images:
+            if view.by_images:
+                batch.add(view, image, above)
+            else:
                 self._mark(await self._concerned(stage, view, image), seq)
-            elif self._settled.get((view, change.doc_id), 0) < change.seq:
-                batch.add(view, image)
-                if filled and seq > change.seq and view.is_calm(change.seq):
-                    self._settled[view, change.doc_id] = seq
         for view in list(stage.registry.watchers.get(change.collection, ())):
             self._mark(concern.by_other_change(view, image), seq)
 
-    async def _fill(self, stage: Stage, collection: Collection, image: Image) -> int:
-        """Read a record that was too large for the log as it stands now, and give the change up to which that is true.
+    async def _complete(self, stage: Stage, collection: Collection, image: Image) -> tuple[int, int]:
+        """Read a record that was too large for the log as it stands now. Gives `Step.above`, and up to which change the image is
+        then true.
 
-        The record's changes up to there are in what is sent now. Who has nothing of them yet needs to hear no more of them; to
-        others they are told one by one, so that a client may hear of something twice, and ends with the truth.
+        It may be newer than the change: then who is told this is told all of its changes up to there. Each of those is only for
+        clients whose snapshot lies between it and the one before, and they are told the same.
         """
-        found = await self._database.read(partial(asking.stored, stage.planner, collection, image.key, image.change))
-        image.read(found.document, found.text, alone=found.alone)
-        return image.change.seq if found.alone else found.seq
+        change = image.change
+        place = (change.collection, change.doc_id)
+        ahead = self._read_ahead.get(place)
+        if ahead is not None and change.seq <= ahead.until:
+            image.read(ahead.document, ahead.text)
+            above, ahead.last = ahead.last, change.seq
+            return above, ahead.until
+        if not image.holes or not any(view.needs(image) for view in stage.registry.find(image)):
+            return 0, change.seq
+        seq, document, text = await self._database.read(partial(asking.stored, stage.planner, collection, image.key))
+        image.read(document, text)
+        if seq > change.seq:
+            self._read_ahead[place] = _Ahead(change.seq, seq, document, text)
+        return 0, seq
 
     async def _concerned(self, stage: Stage, view: View, image: Image) -> Iterable[Group]:
         """The groups of a view that is asked anew which a change of one of its records may concern."""
+        if view.is_unknown(image):
+            return list(view.groups.values())
         if not (view.audience.elsewhere or view.audience.uses_time):
             return concern.by_own_change(view, image)
-        if not (view.passed(image) or view.passes(image.new)):
+        if not (view.passes(image.old) or view.passes(image.new)):
             return ()
         for moment in concern.moments(view, image, clock.now()):
             for group in view.groups.values():
@@ -309,24 +319,21 @@ class Pump:
                 self._stale(group)
 
     async def _deliver(self, view: View, found: _Found, place: str) -> None:
-        common = Delta(found.steps, place) if found.steps else None
+        common = Batch(found.steps, place) if found.steps else None
         groups = list(view.groups.values()) if common is not None else list(found.odd)
         for group in groups:
             own = found.odd.get(group)
-            if own is not None:
-                await self._give(group, own, Delta(own, place))
-            elif common is not None:
-                await self._give(group, found.steps, common)
+            batch = common if own is None else Batch(own, place) if own else None
+            if batch is not None:
+                await self._give(group, batch)
 
-    async def _give(self, group: Group, steps: list[Step], delta: Delta) -> None:
-        """Hand the steps of one batch to the members of a group that images decide about."""
-        if not steps:
-            return
-        group.add_up(steps)
+    async def _give(self, group: Group, batch: Batch) -> None:
+        """Hand a batch to the members of a group that images decide about."""
+        group.add_up(batch.steps)
         if group.count is not None and group.count > group.view.question.asked.limit:
             self._grown(group)
         for number, subscription in enumerate(list(group.members)):
-            subscription.take(steps, delta)
+            subscription.take(batch)
             self.deliveries += 1
             if not number % _EACH:
                 await self._breathe()
@@ -347,6 +354,16 @@ class Pump:
             self._until = perf_counter() + SLICE
 
 
+@dataclass(slots=True)
+class _Ahead:
+    """A record that was read from the table. last: of its changes that were judged. until: up to which change it is true."""
+
+    last: int
+    until: int
+    document: Document | None
+    text: str | None
+
+
 class _Found:
     """What a batch means to a view: the steps of everybody, and those of the groups to which anything meant something else."""
 
@@ -357,14 +374,14 @@ class _Found:
         self.odd: dict[Group, list[Step]] = {}
 
 
-class _Batch:
+class _Judged:
     """What a batch of changes means to the views that images decide."""
 
     def __init__(self) -> None:
         self.views: dict[View, _Found] = {}
 
-    def add(self, view: View, image: Image) -> None:
-        """Judge one change for one view."""
+    def add(self, view: View, image: Image, above: int) -> None:
+        """Judge one change for one view. above: see Step."""
         judged = view.judge(image)
         if judged is None:
             return
@@ -376,7 +393,7 @@ class _Batch:
 
         def step(kind: Kind) -> Step:
             if kind not in made:
-                made[kind] = view.step(image, kind)
+                made[kind] = view.step(image, kind, above)
             return made[kind]
 
         now = dict(odd)

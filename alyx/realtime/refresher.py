@@ -44,8 +44,8 @@ class Refresher:
         failed: Callable[[Group, AlyxError], None],
         moved: Callable[[], None],
     ) -> None:
-        """tell: hand a delta to the members, but for one. failed: the question can no longer be answered. moved: the tables are of
-        another generation than what is served."""
+        """tell: hand a delta to the members, but for one. failed: the question can no longer be answered. moved: the tables
+        are of another generation than what is served."""
         self.queries = 0
         self.stage: Stage | None = None
         self._database = database

@@ -96,12 +96,9 @@ class _Views:
     def find(self, image: Image) -> Iterator[View]:
         yield from list(self._any)
         for column, index in list(self._by_value.items()):
-            if column in image.lost or column in image.holes:
-                found = {view: None for views in index.values() for view in views}
-            else:
-                found = {}
-                for value in _values(column, image.old, image.new):
-                    found |= index.get(value, {})
+            found: dict[View, None] = {}
+            for value in _values(column, image.old, image.new):
+                found |= index.get(value, {})
             yield from found
 
 

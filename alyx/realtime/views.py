@@ -14,8 +14,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import Any, Protocol
 
 from alyx.base import json
+from alyx.database import tables
 from alyx.realtime import tokens
-from alyx.realtime.deltas import Delta, Kind, Step
+from alyx.realtime.deltas import Batch, Delta, Kind, Step
 from alyx.realtime.images import Document, Image
 from alyx.realtime.question import Question
 from alyx.realtime.windows import Window
@@ -53,7 +54,7 @@ class Subscription:
         self.question: Question | None = None
         self.group: Group | None = None
         self.floor = 0
-        self.pending: list[tuple[Sequence[Step], Delta]] | None = None
+        self.pending: list[Batch] | None = None
         self.waiting: list[Delta] = []
         self.closed = False
 
@@ -62,29 +63,25 @@ class Subscription:
         """The end of its tokens."""
         return self.group.mark if self.group is not None else b""
 
-    def take(self, steps: Sequence[Step], delta: Delta) -> None:
-        """What became of the view in one batch of changes. steps: unfolded, for those who have some of it already. delta: all of
-        it, folded."""
+    def take(self, batch: Batch) -> None:
+        """What became of the view in one batch of changes."""
         if self.pending is not None:
-            self.pending.append((steps, delta))
-        elif steps[0].seq > self.floor:
-            if delta.steps:
-                self.owner.deliver(self, delta)
-        elif steps[-1].seq > self.floor:
-            own = Delta((step for step in steps if step.seq > self.floor), delta.place)
-            if own.steps:
-                self.owner.deliver(self, own)
+            self.pending.append(batch)
+            return
+        delta = batch.for_floor(self.floor)
+        if delta is not None:
+            self.owner.deliver(self, delta)
 
     def settle(self, seq: int) -> None:
         """The client has everything up to this change; what came meanwhile follows."""
         pending, self.pending = self.pending, None
         self.floor = seq
-        for steps, delta in pending or ():
-            self.take(steps, delta)
+        for batch in pending or ():
+            self.take(batch)
 
     def missed(self, seq: int) -> list[Step]:
         """The steps after a change among what came while the snapshot was made."""
-        return [step for steps, _ in self.pending or () for step in steps if step.seq > seq]
+        return [step for batch in self.pending or () for step in batch.steps if step.is_for(seq)]
 
 
 class Group:
@@ -112,7 +109,7 @@ class Group:
         """Keep count of the rows."""
         if self.count is not None:
             for step in steps:
-                if step.seq > self.counted:
+                if step.is_for(self.counted):
                     self.count += (step.kind is Kind.INSERT) - (step.kind is Kind.DELETE)
 
 
@@ -141,7 +138,8 @@ class View:
         self.rules = tuple(rules)
         self.audience = audiences[0]
         self.audiences = tuple(audiences)
-        self.fixed: Mapping[str, frozenset[Any]] = {**self.audience.fixed, **judging.equalities(question.asked.filters)}
+        fixed = {**self.audience.fixed, **judging.equalities(question.asked.filters)}
+        self.fixed = {name: values for name, values in fixed.items() if not any(map(_is_long, values))}
         self.shape = shape
         self.identity = identity
         self.groups: dict[tuple[Any, ...], Group] = {}
@@ -149,8 +147,7 @@ class View:
         self._passes = judging.judge(question.asked.filters)
         self._shown = question.asked.fields
         self._names = tuple(field.name for field in self._shown or self.collection.public)
-        self._filtered = judging.columns(question.asked.filters)
-        self._read = self._filtered | frozenset[str]().union(*(rule.doc_fields for rule in rules))
+        self._read = judging.columns(question.asked.filters) | frozenset[str]().union(*(rule.doc_fields for rule in rules))
         self._shows_or_reads = self._read | frozenset(self._names)
         self.by_images = is_decided_by_images(question, self.audience, self._read)
         self.position = order.position(question.asked.sort)
@@ -221,38 +218,34 @@ class View:
         """Whether the record must be read from the table before this change can be judged or shown."""
         return bool(image.holes) and not image.holes.isdisjoint(self._shows_or_reads)
 
-    def is_calm(self, seq: int) -> bool:
-        """Whether all members have their snapshot, and none of them has this change or a later one in it."""
-        return all(each.pending is None and each.floor < seq for group in self.groups.values() for each in group.members)
-
     def passes(self, document: Document | None) -> bool:
         """Whether a document fits the question's filter, whoever asks."""
         return document is not None and self._passes(document)
 
-    def passed(self, image: Image) -> bool:
-        """The same of the old document; where what decides is lost, it counts as having passed."""
-        return image.old is not None and (not self._filtered.isdisjoint(image.lost) or self._passes(image.old))
-
     def judge(self, image: Image) -> tuple[Kind | None, list[tuple[Group, Kind | None]]] | None:
         """What a change means to everybody, and the groups to which it means something else. None: nothing to anybody."""
-        old = image.old if self.passed(image) else None
+        old = image.old if self.passes(image.old) else None
         new = image.new if self.passes(image.new) else None
         if old is None and new is None:
             return None
         if not self.rules:
-            return _kind(old is not None, new is not None, self._is_lost(image)), []
-        default = self._verdict(self._nobody, old, new, image)
+            return _kind(old is not None, new is not None), []
+        default = self._verdict(self._nobody, old, new)
         odd: list[tuple[Group, Kind | None]] = []
         for group in self._occurring(old, new):
-            kind = self._verdict(group.access.auth, old, new, image)
+            kind = self._verdict(group.access.auth, old, new)
             if kind is not default:
                 odd.append((group, kind))
         return (default, odd) if odd or default is not None else None
 
     def kind_for(self, auth: Mapping[str, Any], image: Image) -> Kind | None:
         """What a change means to one caller."""
-        old = image.old if self.passed(image) else None
-        return self._verdict(auth, old, image.new if self.passes(image.new) else None, image)
+        old = image.old if self.passes(image.old) else None
+        return self._verdict(auth, old, image.new if self.passes(image.new) else None)
+
+    def is_unknown(self, image: Image) -> bool:
+        """Whether something that decides about the old document is gone; never so in a view that images decide."""
+        return not self._read.isdisjoint(image.lost)
 
     def occurring(self, image: Image) -> Iterator[Group]:
         """The groups whose values stand in the columns that the caller is compared with."""
@@ -271,24 +264,15 @@ class View:
                             seen.add(group)
                             yield group
 
-    def _verdict(self, auth: Mapping[str, Any], old: Document | None, new: Document | None, image: Image) -> Kind | None:
-        was = old is not None and self._held(auth, old, image.lost)
-        now = new is not None and all(rule.judge(auth, new, self._request) for rule in self.rules)
-        return _kind(was, now, self._is_lost(image))
+    def _verdict(self, auth: Mapping[str, Any], old: Document | None, new: Document | None) -> Kind | None:
+        return _kind(old is not None and self._holds(auth, old), new is not None and self._holds(auth, new))
 
-    def _held(self, auth: Mapping[str, Any], document: Document, lost: frozenset[str]) -> bool:
-        """Whether the rules held for an old document; one that reads what is lost counts as having held."""
-        if not lost:
-            return all(rule.judge(auth, document, self._request) for rule in self.rules)
-        return all(not lost.isdisjoint(rule.doc_fields) or rule.judge(auth, document, self._request) for rule in self.rules)
+    def _holds(self, auth: Mapping[str, Any], document: Document) -> bool:
+        return all(rule.judge(auth, document, self._request) for rule in self.rules)
 
-    def _is_lost(self, image: Image) -> bool:
-        """Whether something that decides about the old document is gone."""
-        return bool(image.lost) and not image.lost.isdisjoint(self._read)
-
-    def step(self, image: Image, kind: Kind) -> Step:
-        """A change as a step of this view, with the document as it is sent."""
-        return Step(image.change.seq, kind, image.key, "" if kind is Kind.DELETE else self._text(image))
+    def step(self, image: Image, kind: Kind, above: int = 0) -> Step:
+        """A change as a step of this view, with the document as it is sent. above: see Step."""
+        return Step(image.change.seq, kind, image.key, "" if kind is Kind.DELETE else self._text(image), above)
 
     def _text(self, image: Image) -> str:
         if image.new is None:
@@ -301,16 +285,24 @@ class View:
 def is_decided_by_images(question: Question, audience: Audience, read: frozenset[str]) -> bool:
     """Kind A of hard-parts §2.2: filter and rule read only the record, and the caller by equality; no window, no other records.
 
-    read: the columns that filter and rules read. Blobs are in no image.
+    read: the columns that filter and rules read. Blobs are in no image, and of a large value it is known only that it is large.
     """
     asked, fields = question.asked, question.collection.fields
     if question.limited or asked.expand or audience.elsewhere or audience.uses_time:
+        return False
+    searched = audience.searched | judging.searched(asked.filters)
+    if any(tables.may_be_large(fields[name]) for name in searched):
         return False
     shown: Iterable[Field] = asked.fields or question.collection.public
     return not any(field.value_type is Type.BLOB for field in (*shown, *(fields[name] for name in read)))
 
 
-def _kind(was: bool, now: bool, lost: bool) -> Kind | None:
+def _is_long(value: Any) -> bool:
+    """Whether an image might have a hole where this value is."""
+    return isinstance(value, str) and len(value) > judging.SHORT
+
+
+def _kind(was: bool, now: bool) -> Kind | None:
     if now:
-        return (Kind.PUT if lost else Kind.UPDATE) if was else Kind.INSERT
+        return Kind.UPDATE if was else Kind.INSERT
     return Kind.DELETE if was else None

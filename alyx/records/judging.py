@@ -22,6 +22,8 @@ Document = Mapping[str, Any]
 Judge = Callable[[Document], bool]
 
 _DIGITS = re.compile(r"[ \t\n\v\f\r]*([-+]?[0-9]+)", re.ASCII)
+SHORT = 1_000
+"""Characters of a constant that no value left out of the change log can equal: such a value has over 4 kB."""
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 
@@ -36,6 +38,21 @@ def judge(conditions: Sequence[Condition]) -> Judge:
 def columns(conditions: Sequence[Condition]) -> frozenset[str]:
     """The fields of a record that the conditions read."""
     return frozenset(_own(each.operand).field.name for each in leaves(conditions))
+
+
+def searched(conditions: Sequence[Condition]) -> frozenset[str]:
+    """The fields whose value is looked into, ordered or cut up, and not only compared with short constants or null.
+
+    Of the others it is enough to know that a value is long.
+    """
+    return frozenset(_own(each.operand).field.name for each in leaves(conditions) if not _is_short_equality(each))
+
+
+def _is_short_equality(condition: Filter) -> bool:
+    if condition.operand.is_json or condition.operator not in ("eq", "ne", "in", "is_null", "not_null"):
+        return False
+    values = condition.value if isinstance(condition.value, list) else [condition.value]
+    return all(not isinstance(value, str) or len(value) <= SHORT for value in values)
 
 
 def equalities(conditions: Sequence[Condition]) -> Mapping[str, frozenset[Any]]:

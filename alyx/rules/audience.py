@@ -14,7 +14,7 @@ from alyx.rules import tree
 from alyx.rules.book import Rule
 from alyx.rules.elsewhere import Elsewhere
 from alyx.rules.given import Given
-from alyx.rules.reach import fixed, times
+from alyx.rules.reach import fixed, searched, times
 from alyx.rules.uses import Uses
 from alyx.rules.values import KINDS, is_text
 
@@ -37,6 +37,7 @@ class Audience:
     elsewhere: one per `collections.c.exists`, or per alternative in it; those inside others, too.
     uses_time: reads request.time; times: the columns of doc that are compared directly with it, None if it is used otherwise.
     request_fields: what else is read of the request, such as `ip`.
+    searched: columns of doc whose value is looked into, not only compared.
     fixed: column of doc -> the only values, in API form, with which a record can pass.
     """
 
@@ -51,6 +52,7 @@ class Audience:
         self.uses_time = any(rule.uses_time for rule in rules)
         self.times = times([rule.tree for rule in rules])
         self.fixed = fixed([rule.tree for rule in rules])
+        self.searched = searched([rule.tree for rule in rules])
         self._readers = [(name, self._reader(places, uses.json)) for name, places in self.indexed.items()]
         self._constants = {name: frozenset(uses.constants.get(name, ())) for name in self.indexed_fields}
         self._parts = [part for rule in rules for part in rule.givens if self._splits(part)]

@@ -12,6 +12,8 @@ from alyx.rules import tree
 from alyx.rules.tree import Expr
 
 Fixed: TypeAlias = dict[str, frozenset[Any]]
+_SHORT = 1_000
+"""Characters that no value left out of the change log has: it is over 4 kB."""
 _KINDS = frozenset({"string", "int", "bool", "timestamp"})
 """Kinds whose values in API form are equal just where CEL says so; a decimal and a double have more than one spelling."""
 
@@ -62,6 +64,37 @@ def _all(parts: Iterable[Fixed]) -> Fixed:
 def _any(parts: list[Fixed]) -> Fixed:
     shared = set(parts[0]).intersection(*parts[1:]) if parts else set()
     return {column: frozenset().union(*(part[column] for part in parts)) for column in shared}
+
+
+def searched(rules: Iterable[Expr]) -> frozenset[str]:
+    """The columns of doc whose value rules look into, order or hand on, and do not only compare for equality with short constants
+    and fields of the caller. Of the others it is enough to know that a value is long."""
+    found: set[str] = set()
+    for rule in rules:
+        _search(rule, found)
+    return frozenset(found)
+
+
+def _search(e: Expr, found: set[str]) -> None:
+    if isinstance(e, tree.Column) and e.source == "doc":
+        found.add(e.field.name)
+        return
+    if isinstance(e, tree.Equal):
+        parts = [part for part, other in ((e.left, e.right), (e.right, e.left)) if not (_is_column(part) and _is_short(other))]
+    elif isinstance(e, tree.Contains) and isinstance(e.container, tree.ListOf) and _is_column(e.item):
+        parts = [] if all(map(_is_short, e.container.items)) else list(e.parts())
+    else:
+        parts = list(e.parts())
+    for part in parts:
+        _search(part, found)
+
+
+def _is_column(e: Expr) -> bool:
+    return isinstance(e, tree.Column) and e.source == "doc"
+
+
+def _is_short(e: Expr) -> bool:
+    return isinstance(e, tree.Auth) or (isinstance(e, tree.Const) and not (isinstance(e.value, str) and len(e.value) > _SHORT))
 
 
 def times(rules: Iterable[Expr]) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alyx.realtime.deltas import Delta, Kind, Step, merge
+from alyx.realtime.deltas import Batch, Delta, Kind, Step, merge
 
 
 def _applied(view: dict[int, str], steps: list[Step]) -> dict[int, str]:
@@ -25,14 +25,12 @@ def _history(moves: list[tuple[int, int]], view: dict[int, str]) -> list[Step]:
     present, steps = set(view), []
     for seq, (key, choice) in enumerate(moves, 1):
         kind = Kind.DELETE if key in present and choice == 0 else Kind.UPDATE if key in present else Kind.INSERT
-        if choice == 3:
-            kind = Kind.PUT
         steps.append(Step(seq, kind, key, "" if kind is Kind.DELETE else f'{{"id":{key},"n":{seq}}}'))
         (present.discard if kind is Kind.DELETE else present.add)(key)
     return steps
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=30), st.integers(0, 30))
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=30), st.integers(0, 30))
 def test_folded_steps_lead_where_the_steps_lead(moves: list[tuple[int, int]], cut: int) -> None:
     view = {0: "a", 1: "b"}
     steps = _history(moves, view)
@@ -61,3 +59,23 @@ def test_a_body_names_only_lists_that_hold_something() -> None:
 
 def test_what_came_and_went_is_not_told() -> None:
     assert not Delta([Step(1, Kind.INSERT, 1, "{}"), Step(2, Kind.DELETE, 1, "")], "p").steps
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=30), st.integers(0, 31))
+def test_a_client_hears_of_a_batch_what_it_does_not_have(moves: list[tuple[int, int]], floor: int) -> None:
+    view = {0: "a", 1: "b"}
+    steps = _history(moves, view)
+    known = _applied(view, [step for step in steps if step.seq <= floor])
+    delta = Batch(steps, "p").for_floor(floor)
+    assert _applied(known, delta.steps if delta is not None else []) == _applied(view, steps)
+
+
+def test_a_step_for_those_in_between_is_for_nobody_else() -> None:
+    batch = Batch([Step(5, Kind.INSERT, 1, "{}"), Step(7, Kind.UPDATE, 1, "{}", above=5)], "p")
+    assert [batch.for_floor(floor) is not None for floor in (4, 5, 6, 7)] == [True, True, True, False]
+    told = batch.for_floor(4)
+    assert told is not None
+    assert [step.kind for step in told.steps] == [Kind.INSERT]
+    late = batch.for_floor(6)
+    assert late is not None
+    assert [step.kind for step in late.steps] == [Kind.UPDATE]

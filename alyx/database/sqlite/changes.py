@@ -24,14 +24,10 @@ import apsw
 
 from alyx.database import tables
 from alyx.database.tables import quoted, sql_literal
-from alyx.schema.model import DEFAULT_MAX_LENGTH, Collection, Field, Schema, Type
-
-BIG = 4_096
-"""Bytes of a value that still stand in an image."""
+from alyx.schema.model import Collection, Field, Schema, Type
 
 PREFIX = "_alyx_log_"
 
-_ALWAYS_SMALL = frozenset({Type.ID, Type.UUID, Type.TIMESTAMP, Type.DATE, Type.DECIMAL, Type.INT})
 _NUMBER = "UPDATE _alyx_feed SET last_seq = last_seq + 1"
 _WRITE = "INSERT INTO _alyx_changes (seq, collection, op, doc_id, before, after, hidden_before, hidden_after, at, nonce)"
 _NOW = "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
@@ -196,23 +192,12 @@ def _value(field: Field, column: str) -> str:
         # 17 digits bring every double back; `!` keeps the point in 3.0; x - x is 0 for finite numbers alone.
         return f"CASE WHEN {column} - {column} = 0.0 THEN printf('%!.17g', {column}) ELSE 'null' END"
     text = f"coalesce({column}, 'null')" if tables.stores_json(field) else f"json_quote({column})"
-    if _is_small(field):
+    if not tables.may_be_large(field):
         return text
-    # length() counts characters and is cheap, the cast copies; up to BIG / 4 characters cannot be more than BIG bytes.
+    # length() counts characters and is cheap, the cast copies; up to LARGE / 4 characters cannot be more than LARGE bytes.
     octets = f"length(CAST({column} AS BLOB))"
-    return f"CASE WHEN length({column}) > {BIG // 4} AND {octets} > {BIG} THEN '{{\"$big\":' || {octets} || '}}' ELSE {text} END"
-
-
-def _is_small(field: Field) -> bool:
-    """Whether a value that the API took cannot be over BIG, so that its length need not be looked at."""
-    if field.value_type in _ALWAYS_SMALL:
-        return True
-    if tables.stores_json(field) or field.value_type is Type.FILE:
-        return False
-    if field.value_type is Type.SELECT:
-        return all(len(value.encode()) <= BIG for value in field.select_values)
-    limit = field.max_length if field.max_length is not None else DEFAULT_MAX_LENGTH.get(field.value_type.value)
-    return limit is not None and limit * 4 <= BIG
+    large = f"length({column}) > {tables.LARGE // 4} AND {octets} > {tables.LARGE}"
+    return f"CASE WHEN {large} THEN '{{\"$big\":' || {octets} || '}}' ELSE {text} END"
 
 
 def _any(conditions: Iterable[str]) -> str:

@@ -34,8 +34,8 @@ from alyx.records.records import Records
 from alyx.rules.book import RuleBook, syntax_fault
 from alyx.schema import load as schemas
 from alyx.schema import yaml
-from alyx.schema.model import JUDGED, OPERATIONS, Operation, Schema
-from alyx.schema.yaml import Faults
+from alyx.schema.model import CHANNEL_OPERATIONS, JUDGED, OPERATIONS, Operation, Schema
+from alyx.schema.yaml import Faults, Node
 
 _A_DAY = 86_400.0
 _GAUGES = frozenset({"write_queue", "read_queue", "wal_bytes", "largest_group"})
@@ -81,15 +81,24 @@ def _faults_of_rules(file: Path) -> list[SourceFault]:
         root = yaml.parse(yaml.read_text(file), Faults(str(file)))
     except SourceError:
         return []
-    collections = root.get("collections")
+    return [
+        *_faults_below(file, root, "collections", lambda collection: collection.get("rules"), OPERATIONS, "rules."),
+        *_faults_below(file, root, "channels", lambda channel: channel, CHANNEL_OPERATIONS, ""),
+    ]
+
+
+def _faults_below(
+    file: Path, root: Node, section: str, rules_of: Callable[[Node], Node | None], operations: Sequence[str], between: str
+) -> list[SourceFault]:
+    entries = root.get(section)
     found = []
-    for name, collection in collections.entries() if collections else ():
-        rules = collection.get("rules")
+    for name, entry in entries.entries() if entries else ():
+        rules = rules_of(entry)
         for operation, node in rules.entries() if rules else ():
-            if operation in OPERATIONS and isinstance(node.value, str) and node.value.strip():
+            if operation in operations and isinstance(node.value, str) and node.value.strip():
                 fault = syntax_fault(node.value)
                 if fault is not None:
-                    place = f"collections.{name}.rules.{operation}"
+                    place = f"{section}.{name}.{between}{operation}"
                     found.append(SourceFault(str(file), node.line, node.column, place, fault.sentence(node.value), fault.hint))
     return found
 
@@ -106,6 +115,10 @@ def remarks_on_schema(source: Source) -> list[str]:
         missing = [operation for operation in JUDGED if operation not in collection.rules]
         if missing:
             closed.append(f"{collection.name} has no rule for {_and(missing)}: closed to all but admins")
+    for channel in source.schema.channels.values():
+        without = [operation for operation in CHANNEL_OPERATIONS if getattr(channel, operation) is None]
+        if without:
+            closed.append(f"channel {channel.name} has no rule for {' and '.join(without)}: closed to all but admins")
     return [*closed, *schemas.later_keys(source.schema)]
 
 
@@ -162,7 +175,7 @@ class Program:
         self.health = health.Health(__version__, {"database": engine.health})
         edge = config.edge(dev=dev)
         self._records = record_api(config, source, engine)
-        self._live = self._make_live(shared=not dev and config.values["server.workers"] > 1)
+        self._live = self._make_live(shared=not dev)
         self._realtime = self._live.routes(edge.cors) if self._live is not None else None
         self.edge = Edge(
             self._routes(source),

@@ -12,6 +12,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from email.utils import formatdate
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger("alyx.http")
 _GRACE: Final = 0.05
+_SWITCH: Final = 0.0005
+"""Seconds after which a thread that wants the interpreter gets it."""
 _POLL: Final = 0.02
 _AT_ONCE: Final = 500
 """Connections that are looked at in one pass of the loop."""
@@ -113,6 +116,8 @@ async def serve(
     _raise_file_limit(chosen.max_connections)
     if signals:
         _settle_memory()
+        # A write's thread asks for the interpreter several times; with Python's 5 ms it waits behind each delivery to thousands.
+        sys.setswitchinterval(_SWITCH)
     with _signals(stopping, server.hurry) if signals else contextlib.nullcontext():
         await server.serve(sockets=[sock])
 

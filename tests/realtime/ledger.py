@@ -82,6 +82,7 @@ class _Judgement:
         self.seen = view.content(self.tables)
         self.stale = False
         self.last: dict[str, int] = {}
+        """Number of the last change of each record that the view could tell."""
 
     def faults(self) -> Iterable[str]:
         """The first thing that is wrong, if any: all that follows would be wrong as well."""
@@ -112,11 +113,11 @@ class _Judgement:
             if line.collection in self.view.also:
                 self.stale = True
             if line.collection == self.view.collection:
-                self.last[line.key] = line.seq
                 if line.after is not None and self.view.sees(line.after, self.tables):
                     self.seen[line.key] = line.after
-                else:
-                    self.seen.pop(line.key, None)
+                    self.last[line.key] = line.seq
+                elif self.seen.pop(line.key, None) is not None:
+                    self.last[line.key] = line.seq
 
     def content(self) -> dict[str, Doc]:
         """All that the view would show without a limit."""

@@ -64,9 +64,9 @@ class Verifier:
 
         Raises AlyxError UNAUTHORIZED for one that is not valid, TOKEN_EXPIRED for one that was valid once.
         """
-        if not token or len(token) > _LONGEST:
+        if not token or len(token) > _LONGEST or not token.isascii():
             raise _unauthorized()
-        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        digest = hashlib.sha256(token.encode()).digest()
         kept = self._kept.get(digest)
         if kept is not None and kept[0] > clock.seconds():
             return kept[1], kept[0]

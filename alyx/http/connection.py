@@ -270,6 +270,8 @@ class Connection(HttpToolsProtocol):
         """What leaves open whom the request is for or where it ends (RFC 9112 §3.2, §6.1); servers that each decide it in their
         own way can be played off against each other."""
         old = self.parser.get_http_version() == "1.0"
+        if self.parser.get_method() == b"CONNECT":
+            return "This server is no proxy, and makes no tunnels."
         if self._hosts != 1 and not (old and not self._hosts):
             return "A request must have exactly one Host header."
         if self._codings and (old or len(self._codings) > 1 or self._codings[0].strip().lower() != b"chunked"):

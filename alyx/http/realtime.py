@@ -30,6 +30,7 @@ PATH: Final = "/api/realtime"
 Credentials: TypeAlias = Callable[[str | None], tuple[Identity, float | None]]
 """The whole Authorization header -> who sends it, and until when; raises AlyxError UNAUTHORIZED or TOKEN_EXPIRED."""
 
+_VERSION: Final = "13"
 _FRESH: Final[list[Header]] = [(b"cache-control", b"no-store")]
 _STREAM: Final[list[Header]] = [*_FRESH, (b"x-accel-buffering", b"no"), (b"connection", b"close")]
 _PORT: Final = {b"http": b":80", b"https": b":443"}
@@ -64,7 +65,7 @@ class Realtime:
 
     async def connect(self, request: Request) -> Response:
         """Open a WebSocket; what is asked without one is 426."""
-        if OFFER not in request.scope:
+        if OFFER not in request.scope or request.header(b"sec-websocket-version") not in (None, _VERSION):
             return upgrade_required(request)
         accepted = shake_hands(request)
         self._check_origin(request)

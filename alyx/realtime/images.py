@@ -46,7 +46,7 @@ class Image:
         self.new = new
         known = new if new is not None else old
         self.key: Any = known[key_name] if known else change.doc_id
-        self.text: str | None = None if self.holes else change.after
+        self.text: str | None = None if self.holes else _one_line(change.after)
 
     def begin(self, first: Image) -> None:
         """Stand for all changes from `first` to this one of the same record."""
@@ -58,6 +58,13 @@ class Image:
         self.new = document
         self.text = text
         self.holes = _NONE
+
+
+def _one_line(text: str | None) -> str | None:
+    """A JSON field keeps the text of the program that wrote it, and a line break in it would end an event of a stream."""
+    if text is None or not ("\n" in text or "\r" in text):
+        return text
+    return json.dumps(json.loads(text)).decode()
 
 
 def _load(public: str | None, hidden: str | None) -> Document | None:

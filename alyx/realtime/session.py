@@ -90,20 +90,32 @@ class Message:
     payload: Mapping[str, Any]
 
 
+class Unreadable(Exception):
+    """A message that means nothing. id: of the message, as far as it has one. error: INVALID_MESSAGE or INVALID_PAYLOAD."""
+
+    def __init__(self, message_id: object, error: AlyxError) -> None:
+        super().__init__(error.message)
+        self.id = message_id
+        self.error = error
+
+
 def read_message(text: str) -> Message:
-    """Read one message. Raises AlyxError INVALID_MESSAGE or INVALID_PAYLOAD."""
+    """Read one message. Raises Unreadable."""
     try:
         given = json.parse(text.encode(), max_depth=_DEPTH)
     except (json.InvalidJSON, UnicodeEncodeError) as error:
-        raise AlyxError("INVALID_MESSAGE", f"The message is {_why(error)}.") from None
-    if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-        raise AlyxError("INVALID_MESSAGE", "A message is an object with a type.")
+        raise Unreadable(None, AlyxError("INVALID_MESSAGE", f"The message is {_why(error)}.")) from None
+    if not isinstance(given, dict):
+        raise Unreadable(None, AlyxError("INVALID_MESSAGE", "A message is an object."))
     message_id = given.get("id")
     if not _is_id(message_id):
-        raise AlyxError("INVALID_MESSAGE", f"The id of a message is a text of at most {_LONGEST_ID} characters, or a number.")
+        text = f"The id of a message is a text of at most {_LONGEST_ID} characters, or a number."
+        raise Unreadable(None, AlyxError("INVALID_MESSAGE", text))
+    if not isinstance(given.get("type"), str):
+        raise Unreadable(message_id, AlyxError("INVALID_MESSAGE", "A message has a type, which is a text."))
     payload = given.get("payload")
     if payload is not None and not isinstance(payload, dict):
-        raise AlyxError("INVALID_PAYLOAD", "The payload of a message is an object.")
+        raise Unreadable(message_id, AlyxError("INVALID_PAYLOAD", "The payload of a message is an object."))
     return Message(message_id, given["type"], payload or {})
 
 
@@ -173,8 +185,8 @@ class Session(Listener):
             return
         try:
             message = read_message(text)
-        except AlyxError as error:
-            self.fail(None, error)
+        except Unreadable as unreadable:
+            self.fail(unreadable.id, unreadable.error)
             return
         if message.kind == "ping":
             self.send(wire.message("pong", None, message.id))

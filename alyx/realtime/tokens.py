@@ -31,8 +31,8 @@ def place(epoch: str, seq: int, nonce: int) -> str:
 
 def parse(text: str) -> Token | None:
     """A token of ours, or None for any other text."""
-    parts = text.split(".") if len(text) <= _LONGEST else []
-    if len(parts) != 4 or not parts[1].isascii() or not parts[1].isdigit() or len(parts[1]) > 18:
+    parts = text.split(".") if len(text) <= _LONGEST and text.isascii() else []
+    if len(parts) != 4 or not parts[1].isdigit() or len(parts[1]) > 18:
         return None
     try:
         nonce = int(parts[2], 16)

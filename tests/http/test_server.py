@@ -380,6 +380,15 @@ def test_connections_beyond_the_limit_are_503() -> None:
     on_site(work, settings.Server(max_connections=3, deadlines=settings.Deadlines(head=2.0)))
 
 
+def test_connect_is_refused_once_and_ends_the_connection() -> None:
+    async def work(site: Site) -> None:
+        answer = await site.say(b"CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n" + LAST)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+    on_site(work)
+
+
 def test_an_upgrade_that_nobody_offers_is_an_ordinary_request() -> None:
     async def work(site: Site) -> None:
         for name in (b"websocket", b"h2c"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,6 +193,15 @@ class Stage(Backend):
         answer = await self.client.send(method, "/api/collections" + path, headers=headers, body=raw)
         assert answer.status < 300, answer
         return answer.json() if answer.body else None
+
+    async def outside(self, sql: str, *values: Any) -> None:
+        """A commit of another program."""
+
+        def commit() -> None:
+            with contextlib.closing(sqlite3.connect(self.path)) as connection, connection:
+                connection.execute(sql, values)
+
+        await asyncio.to_thread(commit)
 
     async def listed(self, path: str, *, user: str | None = None, role: str = "user") -> list[Any]:
         """The REST list."""

@@ -47,6 +47,11 @@ collections:
       read: "collections.members.exists(m, m.team == doc.team && m.user == auth.id)"
       update: "true"
       delete: "true"
+  odd:
+    fields:
+      id: { type: int, primary: true }
+      meta: { type: json, nullable: true }
+    rules: { create: "true", read: "true", update: "true", delete: "true" }
   planned:
     fields:
       id: { type: int, primary: true }
@@ -243,5 +248,15 @@ def test_time_alone_changes_what_is_shown_though_nobody_writes(stage: Stage) -> 
         stage.tick(1)
         await reader.until(sub, lambda view: set(view) == {0})
         await reader.until(window, lambda view: set(view) == {0})
+
+    stage.run(story)
+
+
+def test_a_line_break_in_the_json_of_another_program_ends_no_event(stage: Stage) -> None:
+    async def story() -> None:
+        line, _ = await stage.stream("odd")
+        await stage.outside("INSERT INTO odd (id, meta) VALUES (1, ?)", '{"a":1,\n\n"b":\r\n2}')
+        await line.until(lambda: len(line.messages) == 2)
+        assert line.messages[1]["payload"]["changes"]["inserts"] == [{"id": 1, "meta": {"a": 1, "b": 2}}]
 
     stage.run(story)

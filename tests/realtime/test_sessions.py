@@ -48,6 +48,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         ('{"type": "subscribe", "payload": {"collection": "posts", "expand": "title"}}', "INVALID_FILTER"),
         ('{"type": "subscribe", "payload": {"collection": "posts", "limit": -1}}', "INVALID_PAYLOAD"),
         ('{"type": "subscribe", "payload": {"collection": "posts", "since": 5}}', "INVALID_PAYLOAD"),
+        ('{"type": "auth", "payload": {"token": "a.b.\\ud800"}}', "UNAUTHORIZED"),
+        ('{"type": "subscribe", "payload": {"collection": "posts", "filter": {"title": "\\ud800"}}}', "INVALID_FILTER"),
         ('{"type": "unsubscribe", "payload": {}}', "INVALID_PAYLOAD"),
         ('{"type": "unsubscribe", "payload": {"subscription_id": "x"}}', "INVALID_PAYLOAD"),
         ('{"type": "auth", "payload": {}}', "INVALID_PAYLOAD"),
@@ -199,5 +201,27 @@ def test_another_schema_gives_every_view_anew(stage: Stage) -> None:
         assert [doc["id"] for doc in found[sub]["payload"]["docs"]] == [1]
         assert found[bad]["payload"]["code"] == "INVALID_FILTER"
         assert json.dumps(found[sub]).count("seen") == 1
+
+    stage.run(story)
+
+
+def test_an_error_carries_the_id_of_what_it_answers(stage: Stage) -> None:
+    async def story() -> None:
+        person = stage.person()
+        for text in ('{"id": "7", "type": "subscribe", "payload": []}', '{"id": 8}'):
+            person.session.receive(text)
+        assert [each["id"] for each in person.line.messages[1:]] == ["7", 8]
+
+    stage.run(story)
+
+
+def test_a_token_that_nobody_gave_out_is_answered_as_if_anew(stage: Stage) -> None:
+    async def story() -> None:
+        person = stage.person()
+        for since in ("", "x", "a.1.1.\ud800", "a.1.1." + "f" * 16, "." * 200, "a.-1.1.b", "a.99999999999999999999.1.b"):
+            answer = await person.ask("subscribe", collection="posts", since=since)
+            assert answer["type"] == "snapshot", answer
+            assert answer["payload"]["reset"] is True
+            await person.ask("unsubscribe", subscription_id=answer["payload"]["subscription_id"])
 
     stage.run(story)

@@ -102,7 +102,8 @@ try {
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   describe(await answer.json());
   byId("collection").replaceChildren(...[...collections.keys()].map((name) => element("option", name)));
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  let wanted = location.hash.slice(1);
+  try { wanted = decodeURIComponent(wanted); } catch { /* then it names no collection */ }
   if (collections.has(wanted)) byId("collection").value = wanted;
   choose();
   const health = await (await fetch("/health")).json();

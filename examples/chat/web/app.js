@@ -41,7 +41,8 @@ function showRooms(docs, { snapshot }) {
 }
 
 function openRoom() {
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  let wanted = location.hash.slice(1);
+  try { wanted = decodeURIComponent(wanted); } catch { /* a % that means nothing: then it is the name as it stands */ }
   const next = rooms.find((each) => each.name === wanted) ?? rooms.find((each) => each.id === room?.id) ?? rooms[0];
   if (!next || next.id === room?.id) return;
   messages?.close();
@@ -74,7 +75,12 @@ function showMessages(docs) {
   const ids = new Set(docs.map((doc) => doc.id));
   for (const [id, item] of known) if (!ids.has(id)) item.remove();
   wanted.forEach((doc, at) => { // what is there already stays, so that it is not read out again
-    const item = known.get(doc.id) ?? message(doc);
+    let item = known.get(doc.id);
+    if (!item || item.dataset.text !== doc.text) {
+      const fresh = message(doc);
+      item?.replaceWith(fresh);
+      item = fresh;
+    }
     item.classList.toggle("same", wanted[at - 1]?.name === doc.name);
     if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
   });
@@ -82,7 +88,7 @@ function showMessages(docs) {
 }
 
 function message(doc) {
-  const item = tint(element("li", undefined, { "data-id": doc.id, class: doc.name === me ? "mine" : "" }), doc.name);
+  const item = tint(element("li", undefined, { "data-id": doc.id, "data-text": doc.text, class: doc.name === me ? "mine" : "" }), doc.name);
   const when = new Date(doc.created_at), head = element("p", undefined, { class: "who" });
   head.append(element("b", doc.name), element("time", when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }),
     { datetime: doc.created_at, title: when.toLocaleString() }));
@@ -114,7 +120,7 @@ async function write(event) {
 // --- who is here ------------------------------------------------------------------------------------------------------------------
 
 function showPeople(members) {
-  const names = [...new Set([...members.values()].map(({ state }) => String(state?.name ?? "Somebody")))].sort((a, b) => a.localeCompare(b));
+  const names = [...new Set([...members.values()].map(({ state }) => typeof state?.name === "string" && state.name ? state.name.slice(0, 40) : "Somebody"))].sort((a, b) => a.localeCompare(b));
   byId("people").replaceChildren(...names.map((name) => tint(element("li", name === me ? `${name} (you)` : name), name)));
 }
 

@@ -8,8 +8,8 @@ nothing comes twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -108,7 +108,7 @@ class Asker:
         """False where what was read belongs to another stage than what is served."""
         if ask.group.window is None:
             return await self._answer(ask)
-        async with self._refresher.turn(ask.group):
+        async with self._asking_in_turn(ask.group):
             return await self._answer(ask)
 
     async def _answer(self, ask: _Ask) -> bool:
@@ -199,7 +199,7 @@ class Asker:
         group = self._join(stage, entrant, view, ask.access)
         access, other = former.access.again(), ask.access.again()
         try:
-            async with self._refresher.turn(group):
+            async with self._asking_in_turn(group):
                 work = partial(asking.both, stage.planner, former.view, access, view, other, stage.expand_rows)
                 before, found = await self._database.read(work)
                 seq = found.position.seq
@@ -227,7 +227,7 @@ class Asker:
             self.leave(subscription)
         subscription.pending = []
         group = self._join(ask.stage, subscription, view, ask.access)
-        async with self._refresher.turn(group):
+        async with self._asking_in_turn(group):
             work = partial(asking.snapshot, ask.stage.planner, view, ask.access.again(), ask.stage.expand_rows, counted=False)
             found = await self._database.read(work)
             if not self._fits(ask, found.position.generation):
@@ -307,6 +307,12 @@ class Asker:
             prepared = planner.prepare_list(question.collection, question.asked)
             view = View(key, question, prepared, rules, audiences, shape, texts)
         return view
+
+    @asynccontextmanager
+    async def _asking_in_turn(self, group: Group) -> AsyncIterator[None]:
+        async with self._refresher.turn(group):
+            with group.window.being_asked() if group.window is not None else nullcontext():
+                yield
 
     def _fits(self, ask: _Ask, generation: int) -> bool:
         return ask.stage is self._pump.stage and ask.fits(generation)

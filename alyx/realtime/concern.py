@@ -36,7 +36,7 @@ def holding(view: View, image: Image) -> Iterator[Group]:
     """The groups that show the record, and those of which nobody knows."""
     for group in list(view.groups.values()):
         window = group.window
-        if window is not None and (image.key in window.held or window.is_stale or window.running):
+        if window is not None and (image.key in window.held or window.is_uncertain):
             yield group
 
 
@@ -74,7 +74,7 @@ def _touches(view: View, group: Group, image: Image, kind: Kind) -> bool:
     window = group.window
     if window is None:
         return False
-    if image.key in window.held or window.is_stale or window.running:
+    if image.key in window.held or window.is_uncertain:
         return True
     if kind is Kind.DELETE:
         return False
@@ -103,7 +103,7 @@ def _of_lookup(view: View, elsewhere: Elsewhere, image: Image) -> Iterator[Group
 def _linked(view: View, position: int, values: set[Any]) -> Iterator[Group]:
     for group in list(view.groups.values()):
         window = group.window
-        if window is None or window.is_stale or window.running or window.leads(position, values):
+        if window is None or window.is_uncertain or window.leads(position, values):
             yield group
 
 

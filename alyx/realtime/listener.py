@@ -7,7 +7,7 @@ Outlet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from alyx.base.errors import AlyxError
@@ -37,6 +37,7 @@ class Listener:
         self._wire = wire
         self._limit = max(limit - FREE, FREE)
         self._behind: dict[Subscription, None] = {}
+        self._calls: list[Callable[[], None]] = []
 
     # --- what the views give
 
@@ -79,6 +80,7 @@ class Listener:
 
     def drained(self) -> None:
         """The client has taken everything: what waits goes out, as one delta for each subscription."""
+        self._call()
         while self._behind and not self.closed and self._outlet.buffered() <= FREE:
             subscription = next(iter(self._behind))
             waiting = subscription.waiting
@@ -86,6 +88,19 @@ class Listener:
             delta = waiting[0] if len(waiting) == 1 else merge(waiting)
             if delta.steps:
                 self._outlet.send(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
+
+    def is_free(self) -> bool:
+        """Whether the client has taken what it was sent, or is gone: a large answer is not made for one who does not read."""
+        return self.closed or self._outlet.buffered() <= FREE
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        """Call this once, when `is_free` may have become true."""
+        self._calls.append(call)
+
+    def _call(self) -> None:
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
 
     def forget(self, subscription: Subscription) -> None:
         """Drop what waits for a subscription."""
@@ -101,6 +116,7 @@ class Listener:
             self._behind.clear()
             self.queued = 0
             self._outlet.close(code, reason)
+            self._call()
 
     def is_flooded(self) -> bool:
         """Whether the client asks without reading; then it is closed."""

@@ -25,7 +25,7 @@ from alyx.realtime.outlet import Client, Outlet
 from alyx.realtime.places import Places
 from alyx.realtime.pump import Database, Pump, Stage
 from alyx.realtime.refresher import Refresher, too_large
-from alyx.realtime.session import TOO_MANY, Channels, Session
+from alyx.realtime.session import TOO_MANY, Channels, Session, room
 from alyx.realtime.settings import Settings
 from alyx.realtime.views import Group, Subscription
 from alyx.realtime.wire import Events
@@ -61,7 +61,7 @@ class Live:
         self._listeners: dict[Listener, None] = {}
         self._places = Places(settings)
         stage = self._stage_of(planner)
-        self._refresher = Refresher(database, settings.pause, tell=self._tell, failed=self._failed, moved=self._pause)
+        self._refresher = Refresher(database, settings.pause, tell=self._tell, failed=self._failed)
         self._refresher.stage = stage
         self._pump = Pump(
             database,
@@ -237,19 +237,33 @@ class Live:
             self._spawn(self._ask_all(stage, waiting))
 
     async def _ask_all(self, stage: Stage, waiting: list[tuple[Listener, Subscription]]) -> None:
+        slow: dict[Listener, list[Subscription]] = {}
         for listener, subscription in waiting:
-            if stage is not self._pump.stage:
-                return
-            if subscription.closed or self._asker.asks(subscription) or subscription.group is not None:
-                continue
-            try:
-                await self._asker.ask(subscription, listener, None, None, reset=True)
-            except AlyxError as error:
-                self._end(subscription, _as_filter(error))
-            except Exception:
-                _log.exception("a live query could not start over")
-                self._end(subscription, AlyxError("OVERLOADED", "The live query could not be asked again; subscribe anew."))
-            await asyncio.sleep(0)
+            if listener in slow or not listener.is_free():
+                slow.setdefault(listener, []).append(subscription)
+            else:
+                await self._ask_again(stage, listener, subscription)
+                await asyncio.sleep(0)
+        for listener, subscriptions in slow.items():  # nobody waits for those who do not read
+            self._spawn(self._ask_slowly(stage, listener, subscriptions))
+
+    async def _ask_slowly(self, stage: Stage, listener: Listener, subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            await room(listener)
+            await self._ask_again(stage, listener, subscription)
+
+    async def _ask_again(self, stage: Stage, listener: Listener, subscription: Subscription) -> None:
+        """Send a snapshot with `reset`, unless somebody else has done so meanwhile."""
+        taken = subscription.closed or self._asker.asks(subscription) or subscription.group is not None
+        if taken or stage is not self._pump.stage:
+            return
+        try:
+            await self._asker.ask(subscription, listener, None, None, reset=True)
+        except AlyxError as error:
+            self._end(subscription, _as_filter(error))
+        except Exception:
+            _log.exception("a live query could not start over")
+            self._end(subscription, AlyxError("OVERLOADED", "The live query could not be asked again; subscribe anew."))
 
     async def _look_after(self) -> None:
         while True:
@@ -287,9 +301,6 @@ class Live:
         if collection in self._watched and self._channels is not None:
             self._channels.elsewhere_changed({collection})
 
-    def _pause(self) -> None:
-        """The tables have moved under the views: the pump sees it too and waits for the stage to change."""
-
     def _grown(self, group: Group) -> None:
         if group not in self._counting:
             self._counting.add(group)
@@ -305,8 +316,10 @@ class Live:
             self._counting.discard(group)
 
     def _failed(self, group: Group, error: AlyxError) -> None:
+        """A question can no longer be answered. Who has no snapshot yet finds that out by itself."""
         for subscription in list(group.members):
-            self._end(subscription, error)
+            if subscription.pending is None:
+                self._end(subscription, error)
 
     def _end(self, subscription: Subscription, error: AlyxError) -> None:
         listener = subscription.owner

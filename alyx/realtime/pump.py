@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -34,8 +34,15 @@ BATCH = 256
 SLICE = 0.0005
 """Seconds that the loop may be held."""
 _EACH = 16
+_TRIES = 40
+_AGAIN = 0.25
+"""How often, and after how many seconds each time, the database is asked again when it cannot answer."""
 _AUDIENCES = 2_000
 _log = logging.getLogger("alyx.realtime")
+
+
+class _Closed(Exception):
+    """The feed that was followed is followed no more."""
 
 
 class Reader(Protocol):
@@ -188,16 +195,15 @@ class Pump:
                 continue
             try:
                 await self._follow(reader)
+            except _Closed:
+                continue
             except HistoryLost as error:
                 _log.warning("the change log has lost the place of the live queries (%s): all of them start over", error.reason)
                 self._start_over()
-            except DatabaseError as error:
-                _log.warning("the change feed cannot be read now: %s", error)
-                await asyncio.sleep(0.25)
-            except Exception:
-                _log.exception("a change could not be judged: all live queries start over")
+            except Exception:  # what has been read cannot be read again, so nobody may go on from there
+                _log.exception("changes could not be judged: all live queries start over")
+                await asyncio.sleep(_AGAIN)
                 self._start_over()
-                await asyncio.sleep(0.25)
 
     def _start_over(self) -> None:
         self.close()
@@ -208,7 +214,7 @@ class Pump:
             await reader.wait()
             await asyncio.sleep(0)  # the answer to the write goes out first
             while reader is self._reader:
-                lines = await reader.read(BATCH)
+                lines = await self._patiently(partial(reader.read, BATCH))
                 if reader.position.generation != self.stage.generation:
                     # The tables are not those that are served: the stage is about to change, which makes everybody start over.
                     await self._closed.wait()
@@ -219,6 +225,23 @@ class Pump:
                     self._settle(reader.cursor)
                 if reader.cursor >= reader.position.seq:
                     break
+
+    async def _ask(self, work: Callable[[], Work[T]]) -> T:
+        return await self._patiently(lambda: self._database.read(work))
+
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read, and again while the database cannot answer: a change must not be passed over because the server is busy."""
+        reader = self._reader
+        for attempt in range(_TRIES):
+            try:
+                return await read()
+            except DatabaseError as error:
+                if reader is not self._reader:
+                    raise _Closed from None
+                if attempt == 0:
+                    _log.warning("live queries wait for the database: %s", error)
+                await asyncio.sleep(_AGAIN)
+        return await read()
 
     def _settle(self, seq: int) -> None:
         self._done = max(self._done, seq)
@@ -287,7 +310,7 @@ class Pump:
             return above, ahead.until
         if not image.holes or not any(view.needs(image) for view in stage.registry.find(image)):
             return 0, change.seq
-        seq, document, text = await self._database.read(partial(asking.stored, stage.planner, collection, image.key))
+        seq, document, text = await self._ask(partial(asking.stored, stage.planner, collection, image.key))
         image.read(document, text)
         if seq > change.seq:
             self._read_ahead[place] = _Ahead(change.seq, seq, document, text)
@@ -307,7 +330,7 @@ class Pump:
         groups = dict.fromkeys(concern.holding(view, image))
         if view.passes(image.new) and image.new is not None:
             ip = next(iter(view.groups.values())).access.ip if view.groups else ""
-            found = await self._database.read(partial(asking.audience, stage.planner, view, image.new, ip))
+            found = await self._ask(partial(asking.audience, stage.planner, view, image.new, ip))
             if found is None:
                 return list(view.groups.values())
             groups |= dict.fromkeys(concern.by_audience(view, image, found))

@@ -20,7 +20,6 @@ from alyx.realtime import asking, tokens
 from alyx.realtime.deltas import Delta
 from alyx.realtime.pump import Database, Stage
 from alyx.realtime.views import Group, Subscription
-from alyx.realtime.windows import Window
 
 AT_ONCE = 4
 AGAIN = 0.5
@@ -42,17 +41,14 @@ class Refresher:
         *,
         tell: Callable[[Group, Delta, Subscription | None], Awaitable[None]],
         failed: Callable[[Group, AlyxError], None],
-        moved: Callable[[], None],
     ) -> None:
-        """tell: hand a delta to the members, but for one. failed: the question can no longer be answered. moved: the tables
-        are of another generation than what is served."""
+        """tell: hand a delta to the members, but for one. failed: the question can no longer be answered."""
         self.queries = 0
         self.stage: Stage | None = None
         self._database = database
         self._pause = pause
         self._tell = tell
         self._failed = failed
-        self._moved = moved
         self._queue: dict[Group, float] = {}
         self._timed: dict[Group, float] = {}
         self._asked: dict[Group, float] = {}
@@ -150,23 +146,27 @@ class Refresher:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._news.set()
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a live query could not be asked anew", exc_info=task.exception())
 
     async def _ask(self, group: Group) -> None:
-        async with self.turn(group):
-            stage, window = self.stage, group.window
-            if stage is None or window is None or not group.members or not window.is_stale:
-                return
-            self._asked[group] = asyncio.get_running_loop().time()
-            found = await self._answer(stage, group, window)
-            if found is not None and stage is self.stage and group.members:
-                await self.take(group, found)
+        try:
+            async with self.turn(group):
+                stage, window = self.stage, group.window
+                if stage is None or window is None or not group.members or not window.is_stale:
+                    return
+                self._asked[group] = asyncio.get_running_loop().time()
+                with window.being_asked():
+                    found = await self._answer(stage, group)
+                if found is not None and stage is self.stage and group.members:
+                    await self.take(group, found)
+        except AlyxError as error:
+            self._failed(group, error)
+        except Exception:  # its members would hear nothing more, and not know it
+            _log.exception("a live query could not be asked anew")
+            self._failed(group, AlyxError("INTERNAL", "Something went wrong in the server; subscribe again."))
 
-    async def _answer(self, stage: Stage, group: Group, window: Window) -> asking.Snapshot | None:
+    async def _answer(self, stage: Stage, group: Group) -> asking.Snapshot | None:
         """Ask the database; None where there is nothing to take, which has been seen to."""
         self.queries += 1
-        window.running = True
         work = partial(asking.snapshot, stage.planner, group.view, group.access.again(), stage.expand_rows, counted=False)
         try:
             found = await self._database.read(work)
@@ -175,15 +175,8 @@ class Refresher:
             if stage is self.stage:
                 self._queue[group] = asyncio.get_running_loop().time() + AGAIN
             return None
-        except AlyxError as error:
-            self._failed(group, error)
-            return None
-        finally:
-            window.running = False
-        if found.position.generation != stage.generation:
-            self._moved()
-            return None
-        return found
+        # At another generation the tables have moved: the pump sees it, too, and everybody is about to start over.
+        return found if found.position.generation == stage.generation else None
 
     async def take(self, group: Group, found: asking.Snapshot, newcomer: Subscription | None = None) -> None:
         """An answer for a group, in its turn: what is new in it goes to all who are in it.

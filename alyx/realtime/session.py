@@ -29,8 +29,10 @@ TOO_MANY: Final = 4429
 PROTOCOL: Final = 1
 _DEPTH = 32
 _LONGEST_ID = 64
-_INBOX = 1_000
-"""Messages that may wait behind one that takes long."""
+_INBOX = 262_144
+"""Characters of messages that may wait behind one that takes long."""
+_PING = 256
+"""Characters of a message that is looked at at once, as it may be a ping."""
 _log = logging.getLogger("alyx.realtime")
 
 
@@ -135,6 +137,14 @@ def _is_id(value: Any) -> bool:
     return True
 
 
+async def room(listener: Listener) -> None:
+    """Wait until a client has taken what it was sent, or is gone."""
+    while not listener.is_free():
+        free = asyncio.Event()
+        listener.when_free(free.set)
+        await free.wait()
+
+
 class Session(Listener):
     """A WebSocket connection."""
 
@@ -156,7 +166,8 @@ class Session(Listener):
         self._settings = settings
         self._authenticate = authenticate
         self._channels = channels
-        self._inbox: deque[Message] = deque()
+        self._inbox: deque[str] = deque()
+        self._waiting = 0
         self._task: asyncio.Task[None] | None = None
         self._allowed = _Allowance(settings.messages) if settings.messages is not None else None
 
@@ -183,21 +194,27 @@ class Session(Listener):
             else:
                 self.fail(None, AlyxError("RATE_LIMITED", "Too many messages; this one was not read."))
             return
+        if '"ping"' in text and len(text) < _PING and self._pong(text):
+            return
+        self._waiting += len(text)
+        if self._waiting > _INBOX:
+            self.close(TOO_MANY, "too many messages wait")
+            return
+        # As text: what it says may take many times as much memory, and nobody needs it before its turn.
+        self._inbox.append(text)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    def _pong(self, text: str) -> bool:
+        """Answer a ping at once, so that a client which waits for a long answer knows that the line stands."""
         try:
             message = read_message(text)
-        except Unreadable as unreadable:
-            self.fail(unreadable.id, unreadable.error)
-            return
-        if message.kind == "ping":
-            self.send(wire.message("pong", None, message.id))
-        elif message.kind not in _KINDS:
-            self.fail(message.id, AlyxError("INVALID_MESSAGE", "There is no such type of message.", hint=_KNOWN))
-        elif len(self._inbox) >= _INBOX:
-            self.close(TOO_MANY, "too many messages wait")
-        else:
-            self._inbox.append(message)
-            if self._task is None:
-                self._task = asyncio.get_running_loop().create_task(self._work())
+        except Unreadable:
+            return False
+        if message.kind != "ping":
+            return False
+        self.send(wire.message("pong", None, message.id))
+        return True
 
     def lost(self) -> None:
         """The connection is gone; see outlet.Session."""
@@ -214,12 +231,24 @@ class Session(Listener):
     async def _work(self) -> None:
         try:
             while self._inbox and not self.closed:
-                await self._answer(self._inbox.popleft())
+                await room(self)
+                if self.closed:
+                    return
+                text = self._inbox.popleft()
+                self._waiting -= len(text)
+                await self._answer(text)
         finally:
             self._task = None
 
-    async def _answer(self, message: Message) -> None:
+    async def _answer(self, text: str) -> None:
         try:
+            message = read_message(text)
+        except Unreadable as unreadable:
+            self.fail(unreadable.id, unreadable.error)
+            return
+        try:
+            if message.kind not in _KINDS:
+                raise AlyxError("INVALID_MESSAGE", "There is no such type of message.", hint=_KNOWN)
             await _KINDS[message.kind](self, message)
         except AlyxError as error:
             self.fail(message.id, error)

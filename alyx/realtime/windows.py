@@ -7,7 +7,8 @@ because what it is compared with may be out of date.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from typing import Any
 
 from alyx.realtime.deltas import Kind, Step
@@ -19,7 +20,7 @@ class Window:
     lacks none. due: whether time alone calls for another look. full: whether there are as many rows as the limit allows. last:
     the place of the last row in the order. links: per expansion the values that lead to other records."""
 
-    __slots__ = ("_place", "dirty", "due", "floor", "full", "held", "last", "links", "running")
+    __slots__ = ("_place", "dirty", "due", "filled", "floor", "full", "held", "last", "links", "running")
 
     def __init__(self, place: Callable[[Sequence[Any]], Any] | None = None) -> None:
         """place: the sort values of a row -> what compares like the order."""
@@ -31,30 +32,43 @@ class Window:
         self.full = False
         self.last: Any = None
         self.links: list[set[Any]] = []
-        self.running = False
+        self.running = 0
+        self.filled = False
 
     @property
     def is_stale(self) -> bool:
-        """Whether the question must be asked again."""
-        return self.due or self.dirty > self.floor
+        """Whether the question must be asked, or asked anew."""
+        return not self.filled or self.due or self.dirty > self.floor
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether what is known here may be out of date, so that no change can be told to be of no concern."""
+        return self.running > 0 or self.is_stale
+
+    @contextmanager
+    def being_asked(self) -> Iterator[None]:
+        """While the database is asked, what is held is compared with what may be out of date."""
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
 
     def leads(self, expansion: int, values: Set[Any]) -> bool:
         """Whether a row leads to other records by one of these values."""
         return expansion < len(self.links) and not self.links[expansion].isdisjoint(values)
 
     def mark(self, seq: int) -> bool:
-        """A change may concern it. True if it was not stale before."""
-        if seq <= self.floor:
-            return False
-        fresh = not self.is_stale
+        """A change may concern it. Gives whether the question must be asked anew for that."""
         self.dirty = max(self.dirty, seq)
-        return fresh
+        return seq > self.floor
 
     def replace(self, selection: Selection, seq: int, limit: int) -> list[Step]:
         """Take the answer as of change `seq`, and give the steps that lead to it."""
         self.due = False
         if seq < self.floor:
             return []
+        self.filled = True
         self.floor = seq
         before, after = self.held, {key: hash(text) for key, text in zip(selection.keys, selection.texts, strict=True)}
         steps = [Step(seq, Kind.DELETE, key, "") for key in before if key not in after]

@@ -81,8 +81,8 @@ class _Judgement:
         self.shown: dict[str, Doc] = {}
         self.seen = view.content(self.tables)
         self.stale = False
-        self.last: dict[str, int] = {}
-        """Number of the last change of each record that the view could tell."""
+        self.moments: dict[str, list[int]] = {}
+        """Numbers of the changes of each record since the last message that the view could tell."""
 
     def faults(self) -> Iterable[str]:
         """The first thing that is wrong, if any: all that follows would be wrong as well."""
@@ -115,9 +115,9 @@ class _Judgement:
             if line.collection == self.view.collection:
                 if line.after is not None and self.view.sees(line.after, self.tables):
                     self.seen[line.key] = line.after
-                    self.last[line.key] = line.seq
+                    self.moments.setdefault(line.key, []).append(line.seq)
                 elif self.seen.pop(line.key, None) is not None:
-                    self.last[line.key] = line.seq
+                    self.moments.setdefault(line.key, []).append(line.seq)
 
     def content(self) -> dict[str, Doc]:
         """All that the view would show without a limit."""
@@ -135,6 +135,7 @@ class _Judgement:
         return sorted(seen.values(), key=order(self.follower.sort, self.follower.key, self.follower.as_number))
 
     def _snapshot(self, payload: dict[str, Any]) -> Iterable[str]:
+        self.moments.clear()
         self.shown = self._now()
         wanted = self._sorted(self.shown)
         if payload["docs"] != wanted:
@@ -162,10 +163,22 @@ class _Judgement:
             yield from self._in_order({"inserts": inserts, "updates": updates, "deletes": deletes})
 
     def _in_order(self, sent: dict[str, list[Any]]) -> Iterable[str]:
+        """Each list in the order of the last changes; what left may stand where it left first, if it came and went since."""
         for name, items in sent.items():
-            numbers = [self.last[item if name == "deletes" else item["id"]] for item in items]
-            if numbers != sorted(numbers):
-                yield f"{name} are not in the order of the commits: {numbers}"
+            reached = 0
+            for item in items:
+                moments = self.moments.get(_key(item), [])
+                possible = [each for each in (moments if name == "deletes" else moments[-1:]) if each >= reached]
+                if not possible:
+                    yield f"{name} are not in the order of the commits: {[self.moments.get(_key(each)) for each in items]}"
+                    break
+                reached = possible[0]
+        self.moments.clear()
+
+
+def _key(item: Any) -> str:
+    """The id of what stands in a list of a delta."""
+    return item if isinstance(item, str) else item["id"]
 
 
 def _differ(wanted: list[Doc], found: list[Doc]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,6 +211,7 @@ def test_an_error_carries_the_id_of_what_it_answers(stage: Stage) -> None:
         person = stage.person()
         for text in ('{"id": "7", "type": "subscribe", "payload": []}', '{"id": 8}'):
             person.session.receive(text)
+        await person.line.until(lambda: len(person.line.messages) == 3)
         assert [each["id"] for each in person.line.messages[1:]] == ["7", 8]
 
     stage.run(story)
@@ -223,5 +225,34 @@ def test_a_token_that_nobody_gave_out_is_answered_as_if_anew(stage: Stage) -> No
             assert answer["type"] == "snapshot", answer
             assert answer["payload"]["reset"] is True
             await person.ask("unsubscribe", subscription_id=answer["payload"]["subscription_id"])
+
+    stage.run(story)
+
+
+def test_a_client_that_does_not_read_gets_one_large_answer_and_not_a_hundred(stage: Stage) -> None:
+    async def story() -> None:
+        docs = [{"id": number, "title": "t" * 200, "status": "published"} for number in range(500)]
+        await stage.write("POST", "/posts", docs)
+        person = stage.person()
+        person.line.taken = False
+        for _ in range(3):
+            person.say("subscribe", collection="posts")
+        await person.line.until(lambda: person.line.unread > 100_000)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(person.line.messages) == 2
+        person.line.taken, person.line.unread = True, 0
+        person.session.drained()
+        await person.line.until(lambda: len(person.line.messages) == 4)
+
+    stage.run(story)
+
+
+def test_what_may_wait_to_be_read_is_bounded(stage: Stage) -> None:
+    async def story() -> None:
+        person = stage.person()
+        for _ in range(6):
+            person.session.receive('{"type": "subscribe", "payload": {"collection": "' + "x" * 60_000 + '"}}')
+        assert person.line.code == 4429
 
     stage.run(story)

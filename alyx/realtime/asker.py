@@ -41,6 +41,7 @@ class _Ask:
     stage: Stage
     subscription: Subscription
     listener: Listener
+    client: Client
     group: Group
     access: Access
     message_id: object
@@ -48,8 +49,9 @@ class _Ask:
     reset: bool
 
     def fits(self, generation: int) -> bool:
-        """Whether what was read belongs to what is served."""
-        return generation == self.stage.generation and not self.subscription.closed
+        """Whether what was read belongs to what is served, and to whom the client is."""
+        same = generation == self.stage.generation and self.client is self.listener.client
+        return same and not self.subscription.closed
 
 
 class Asker:
@@ -83,7 +85,8 @@ class Asker:
             for _ in range(_TRIES):
                 stage = self._pump.stage
                 subscription.question = question = subscription.parse()
-                access = _access(listener.client, question)
+                client = listener.client
+                access = _access(client, question)
                 group = self._enter(stage, subscription, question, access)
                 token = tokens.parse(since) if since is not None else None
                 again = reset or since is not None
@@ -91,8 +94,10 @@ class Asker:
                     token = None
                 try:
                     self._pump.open()
-                    if await self._tell(_Ask(stage, subscription, listener, group, access, message_id, token, again)):
+                    told = await self._tell(_Ask(stage, subscription, listener, client, group, access, message_id, token, again))
+                    if told and stage is self._pump.stage:
                         return
+                    again = again or told
                 except BaseException:
                     self.leave(subscription)
                     raise
@@ -130,7 +135,7 @@ class Asker:
         texts = found.selection.texts
         ask.listener.snapshot(ask.message_id, ask.subscription, texts, found.total, place, reset=ask.reset)
         if group.window is None:
-            group.recount(len(texts), seq, ask.subscription.missed(seq))
+            self._recount(group, len(texts), seq, ask.subscription)
         ask.subscription.settle(seq)
         if group.window is not None:
             await self._refresher.take(group, found, ask.subscription)
@@ -153,13 +158,17 @@ class Asker:
         if delta.steps:
             ask.listener.deliver(ask.subscription, delta)
         if found.total is not None:
-            group.recount(found.total, seq, ask.subscription.missed(seq))
+            self._recount(group, found.total, seq, ask.subscription)
         ask.subscription.settle(seq)
         if found.selection is not None:
             await self._refresher.take(
                 group, asking.Snapshot(found.position, found.selection, 0, found.soonest), ask.subscription
             )
         return True
+
+    def _recount(self, group: Group, rows: int, seq: int, subscription: Subscription) -> None:
+        group.recount(rows, seq, subscription.missed(seq))
+        self._pump.check_size(group)
 
     async def count(self, group: Group) -> int:
         """The rows of a group, as the database counts them."""
@@ -171,29 +180,46 @@ class Asker:
 
     # --- another identity
 
-    async def move(self, subscription: Subscription, listener: Listener, client: Client) -> None:
-        """Judge a subscription anew for somebody else, and send the difference. Raises AlyxError if it cannot go on."""
-        if subscription in self._asking:  # a change of the schema at the same moment
+    async def move(self, subscription: Subscription, listener: Listener) -> None:
+        """Judge a subscription that is held back anew for who its client is now, and send the difference.
+
+        Raises AlyxError if it cannot go on.
+        """
+        if subscription in self._asking:  # a change of the schema at the same moment, which sees the new client by itself
             await self._asking[subscription].wait()
-        group, question = subscription.group, subscription.question
-        if group is None or question is None or subscription.closed:
-            return  # it is about to be asked anew, for whoever the client is then
+        group, question, client = subscription.group, subscription.question, listener.client
+        if group is None or question is None or subscription.closed or subscription.unsaid is None:
+            return
         with self._busy(subscription):
             access = _access(client, question)
             stage = self._pump.stage
             view = self._view(stage, question, access, required=False)
             if view is group.view and view.values(access.auth) == group.values:
+                self._go_on(subscription, listener)
                 return
-            ask = _Ask(stage, subscription, listener, group, access, None, None, reset=True)
+            ask = _Ask(stage, subscription, listener, client, group, access, None, None, reset=True)
             moved = await (self._move_known(ask, view) if group.window is not None else self._move_unknown(ask, view))
+            moved = moved and stage is self._pump.stage
         if not moved and not subscription.closed:
             await self.ask(subscription, listener, None, None, reset=True)
+
+    def _go_on(self, subscription: Subscription, listener: Listener) -> None:
+        """The new rights are the old ones: what was held back is said."""
+        group = subscription.group
+        assert group is not None
+        steps, places = list(subscription.unsaid or ()), [batch.place for batch in subscription.pending or ()]
+        steps += subscription.missed(subscription.floor)
+        floor = max([subscription.floor, *(step.seq for step in steps)])
+        delta = Delta(steps, places[-1] if places else self._pump.place)
+        if delta.steps:
+            listener.deliver(subscription, delta)
+        subscription.pending = []
+        subscription.settle(floor if group.window is None else subscription.floor)
 
     async def _move_unknown(self, ask: _Ask, view: View) -> bool:
         """Out of a view that images decide: what the client holds is not known here. So both views are read at one moment, and
         the difference is sent after what the old one still had to say."""
         former, subscription, stage = ask.group, ask.subscription, ask.stage
-        subscription.pending = []
         entrant = Subscription(subscription.id, ask.listener, subscription.parse)
         entrant.pending = []
         group = self._join(stage, entrant, view, ask.access)
@@ -209,7 +235,8 @@ class Asker:
                     self.leave(subscription)
                     return False
                 _check_size(view, found.selection)
-                unsaid = [step for step in subscription.missed(subscription.floor) if step.seq <= seq]
+                unsaid = list(subscription.unsaid or ())
+                unsaid += [step for step in subscription.missed(subscription.floor) if step.seq <= seq]
                 held = {key: hash(text) for key, text in zip(before.keys, before.texts, strict=True)}
                 self._replace(subscription, entrant, group)
                 await self._arrive(ask.listener, subscription, group, found, [*unsaid, *difference(held, found.selection, seq)])
@@ -223,9 +250,9 @@ class Asker:
         subscription, former = ask.subscription, ask.group
         assert former.window is not None
         async with self._refresher.turn(former):  # then all of its members have what its window says
-            held = dict(former.window.held)
+            held, unsaid = dict(former.window.held), list(subscription.unsaid or ())
             self.leave(subscription)
-        subscription.pending = []
+        subscription.pending, subscription.unsaid = [], None
         group = self._join(ask.stage, subscription, view, ask.access)
         async with self._asking_in_turn(group):
             work = partial(asking.snapshot, ask.stage.planner, view, ask.access.again(), ask.stage.expand_rows, counted=False)
@@ -234,7 +261,7 @@ class Asker:
                 self.leave(subscription)
                 return False
             _check_size(view, found.selection)
-            steps = difference(held, found.selection, found.position.seq)
+            steps = [*unsaid, *difference(held, found.selection, found.position.seq)]
             await self._arrive(ask.listener, subscription, group, found, steps)
         return True
 
@@ -247,7 +274,7 @@ class Asker:
         if delta.steps:
             listener.deliver(subscription, delta)
         if group.window is None:
-            group.recount(len(found.selection.keys), seq, subscription.missed(seq))
+            self._recount(group, len(found.selection.keys), seq, subscription)
         subscription.settle(seq)
         await self._refresher.take(group, found, subscription)
 
@@ -266,7 +293,7 @@ class Asker:
             self._pump.stage.registry.remove(view)
 
     def _enter(self, stage: Stage, subscription: Subscription, question: Question, access: Access) -> Group:
-        subscription.pending = []
+        subscription.pending, subscription.unsaid = [], None
         return self._join(stage, subscription, self._view(stage, question, access, required=True), access)
 
     def _join(self, stage: Stage, subscription: Subscription, view: View, access: Access) -> Group:
@@ -278,7 +305,7 @@ class Asker:
     def _replace(self, subscription: Subscription, entrant: Subscription, group: Group) -> None:
         """Let a subscription stand where `entrant` stands, with what was kept aside for that."""
         self.leave(subscription)
-        subscription.pending = entrant.pending
+        subscription.pending, subscription.unsaid = entrant.pending, None
         subscription.group = group
         group.members[subscription] = None
         group.members.pop(entrant, None)

@@ -78,7 +78,7 @@ def _touches(view: View, group: Group, image: Image, kind: Kind) -> bool:
         return True
     if kind is Kind.DELETE:
         return False
-    if not window.full or window.last is None or view.position is None or image.new is None:
+    if not view.question.limited or not window.full or window.last is None or view.position is None or image.new is None:
         return True
     return bool(view.position(image.new) < window.last)
 

@@ -46,8 +46,14 @@ class Fanout:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits that no more should be taken."""
-        return self.waiting >= MOST_WAITING or self._bytes >= MOST_BYTES
+        """Whether so much waits that no more should be taken of what may be lost."""
+        return self._is_beyond(1)
+
+    @property
+    def overfull(self) -> bool:
+        """Whether twice that much waits, so that what can wait elsewhere should. Broadcasts end at the half: however many come,
+        they leave room for what nobody may miss."""
+        return self._is_beyond(2)
 
     def push(self, text: bytes, receivers: Sequence[Receiver]) -> None:
         """Send a text to all of them. The sequence must not change any more."""
@@ -61,6 +67,9 @@ class Fanout:
         self._bytes += len(text)
         if len(self._queue) == 1:
             self._call_later(0, self._work)
+
+    def _is_beyond(self, times: int) -> bool:
+        return self.waiting >= times * MOST_WAITING or self._bytes >= times * MOST_BYTES
 
     def _work(self) -> None:
         until = self._now() + SLICE

@@ -19,8 +19,6 @@ from alyx.realtime.wire import Wire
 FREE: Final = 16_384
 """Bytes that may be on their way to a client before its deltas wait here."""
 SLOW: Final = 4408
-_UNREAD: Final = 4 * 1024 * 1024
-"""Bytes on their way beyond which a client that asks for more, but does not read, is closed."""
 
 
 class Listener:
@@ -37,6 +35,8 @@ class Listener:
         self._wire = wire
         self._limit = max(limit - FREE, FREE)
         self._behind: dict[Subscription, None] = {}
+        self._large = 0
+        """Bytes of the last snapshot, which the client may not have taken yet: one is made only when that before it is gone."""
         self._calls: list[Callable[[], None]] = []
 
     # --- what the views give
@@ -61,7 +61,9 @@ class Listener:
         self.forget(subscription)
         if not self.closed:
             cursor = place + subscription.mark.decode()
-            self._outlet.send(self._wire.snapshot(message_id, subscription.id, texts, total, cursor, reset=reset))
+            whole = self._wire.snapshot(message_id, subscription.id, texts, total, cursor, reset=reset)
+            self._large = len(whole)
+            self._outlet.send(whole)
 
     def resumed(self, message_id: object, subscription: Subscription, cursor: str) -> None:
         """Say that a token was good."""
@@ -80,6 +82,7 @@ class Listener:
 
     def drained(self) -> None:
         """The client has taken everything: what waits goes out, as one delta for each subscription."""
+        self._large = 0
         self._call()
         while self._behind and not self.closed and self._outlet.buffered() <= FREE:
             subscription = next(iter(self._behind))
@@ -120,7 +123,7 @@ class Listener:
 
     def is_flooded(self) -> bool:
         """Whether the client asks without reading; then it is closed."""
-        if self._outlet.buffered() > _UNREAD:
+        if self._outlet.buffered() > self._limit + FREE + self._large:
             self.close(SLOW, "too much waits to be read")
         return self.closed
 

@@ -153,13 +153,20 @@ class Live:
         self._asker.leave(subscription)
         self._rest()
 
-    async def become(self, listener: Listener, client: Client) -> None:
-        """Judge all subscriptions of a connection anew for `client`; what has changed for it is sent as a delta."""
+    def hold_back(self, listener: Listener) -> None:
+        """Send nothing more by the rights that a connection has had so far."""
+        for subscription in listener.subscriptions.values():
+            waiting = subscription.waiting
+            listener.forget(subscription)
+            subscription.hold_back(waiting)
+
+    async def become(self, listener: Listener) -> None:
+        """Judge all subscriptions of a connection that are held back anew, for who its client is now."""
         for subscription in list(listener.subscriptions.values()):
             if subscription.closed:
                 continue
             try:
-                await self._asker.move(subscription, listener, client)
+                await self._asker.move(subscription, listener)
             except AlyxError as error:
                 self._end(subscription, _as_filter(error))
             except DatabaseError as error:  # with the former rights it must not go on

@@ -131,6 +131,7 @@ class Pump:
         self.changes = 0
         self.deliveries = 0
         self.lag = 0.0
+        self.place = ""
         self._database = database
         self._stale = stale
         self._grown = grown
@@ -154,7 +155,7 @@ class Pump:
             if self.stage.generation is None:
                 self.stage.generation = self._reader.position.generation
             self._done = self._reader.cursor
-            self._closed.clear()
+            self._closed = asyncio.Event()
             self._wanted.set()
 
     def close(self) -> None:
@@ -210,21 +211,26 @@ class Pump:
         self._lost()
 
     async def _follow(self, reader: Reader) -> None:
-        while reader is self._reader:
+        closed = self._closed
+        while True:
             await reader.wait()
             await asyncio.sleep(0)  # the answer to the write goes out first
-            while reader is self._reader:
+            more = True
+            while more:
+                if reader is not self._reader:
+                    return
                 lines = await self._patiently(partial(reader.read, BATCH))
+                if reader is not self._reader:
+                    return
                 if reader.position.generation != self.stage.generation:
                     # The tables are not those that are served: the stage is about to change, which makes everybody start over.
-                    await self._closed.wait()
+                    await closed.wait()
                     return
                 if lines:
                     await self._process(lines, reader.position.epoch)
                 if reader is self._reader:
                     self._settle(reader.cursor)
-                if reader.cursor >= reader.position.seq:
-                    break
+                more = reader.cursor < reader.position.seq
 
     async def _ask(self, work: Callable[[], Work[T]]) -> T:
         return await self._patiently(lambda: self._database.read(work))
@@ -272,7 +278,7 @@ class Pump:
             self._heard(name)
         last = lines[-1]
         self.lag = max(0.0, clock.seconds() - last.at / 1000)
-        place = tokens.place(epoch, last.seq, last.nonce)
+        place = self.place = tokens.place(epoch, last.seq, last.nonce)
         for view, found in batch.views.items():
             if stage is not self.stage:
                 return
@@ -353,19 +359,24 @@ class Pump:
     async def _give(self, group: Group, batch: Batch) -> None:
         """Hand a batch to the members of a group that images decide about."""
         group.add_up(batch.steps)
-        if group.count is not None and group.count > group.view.question.asked.limit:
-            self._grown(group)
+        self.check_size(group)
         for number, subscription in enumerate(list(group.members)):
-            subscription.take(batch)
-            self.deliveries += 1
+            if subscription.group is group:  # it may have left while others were told
+                subscription.take(batch)
+                self.deliveries += 1
             if not number % _EACH:
                 await self._breathe()
+
+    def check_size(self, group: Group) -> None:
+        """Have a group counted that seems to have more rows than it may."""
+        if group.count is not None and group.count > group.view.question.asked.limit:
+            self._grown(group)
 
     async def tell(self, group: Group, delta: Delta, newcomer: Subscription | None) -> None:
         """Hand an answer to the members of a group that was asked anew. Who has no snapshot yet gets it after this one."""
         for number, subscription in enumerate(list(group.members)):
-            if subscription is not newcomer and subscription.pending is None:
-                subscription.owner.deliver(subscription, delta)
+            if subscription is not newcomer and subscription.group is group:
+                subscription.hear(delta)
                 self.deliveries += 1
             if not number % _EACH:
                 await self._breathe()

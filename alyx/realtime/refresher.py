@@ -101,7 +101,10 @@ class Refresher:
 
     def expect(self, group: Group, moment: str) -> None:
         """Time will change what a group sees, at a moment (API form) that a record names."""
-        wait = max(0.0, datetime.fromisoformat(moment).timestamp() - clock.seconds())
+        try:
+            wait = max(0.0, datetime.fromisoformat(moment).timestamp() - clock.seconds())
+        except (ValueError, OverflowError):  # no moment: another program may have written anything
+            return
         due = asyncio.get_running_loop().time() + wait
         if due < self._timed.get(group, due + 1.0):
             self._timed[group] = due

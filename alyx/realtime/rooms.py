@@ -81,7 +81,7 @@ class Rooms:
         self._coming: dict[str, set[tuple[str, str]]] = {}
         self._leaving: dict[str, list[tuple[str, str]]] = {}
         self._fanout = Fanout(call_later, now)
-        self._counts = {"members": 0, "diffs": 0, "broadcasts": 0}
+        self._counts = {"members": 0, "diffs": 0, "broadcasts": 0, "dropped": 0}
 
     # Members of this process ------------------------------------------------------------------------------------------------
 
@@ -228,13 +228,14 @@ class Rooms:
     # Telling ----------------------------------------------------------------------------------------------------------------
 
     def numbers(self) -> Mapping[str, float]:
-        """Figures for metrics; channel_diffs and channel_broadcasts only ever grow."""
+        """Figures for metrics; those that end in _total only ever grow."""
         return {
             "channels": float(len(self._rooms)),
             "channel_members": float(self._counts["members"]),
             "channel_members_elsewhere": float(sum(len(remote) for remote in self._remote.values())),
-            "channel_diffs": float(self._counts["diffs"]),
-            "channel_broadcasts": float(self._counts["broadcasts"]),
+            "channel_diffs_total": float(self._counts["diffs"]),
+            "channel_broadcasts_total": float(self._counts["broadcasts"]),
+            "channel_broadcasts_dropped_total": float(self._counts["dropped"]),
             "channel_texts_waiting": float(self._fanout.waiting),
             **self._relay.numbers(),
         }
@@ -259,13 +260,19 @@ class Rooms:
                 del self._rooms[whole]
         elif room.presence.changed and not room.due:
             room.due = True
-            self._call_later(PAUSE, lambda: self._settle(whole, room))
+            self._call_later(PAUSE, lambda: self._settle_due(whole, room))
+
+    def _settle_due(self, whole: str, room: _Room) -> None:
+        """The pause is over. A room that was left and made anew meanwhile has a timer of its own."""
+        if room.presence.changed and self._fanout.overfull:
+            self._call_later(PAUSE, lambda: self._settle_due(whole, room))  # until then more is gathered, and costs nothing more
+            return
+        room.due = False
+        if room.presence.changed:
+            self._settle(whole, room)
 
     def _settle(self, whole: str, room: _Room) -> None:
-        """Send what has gathered. A room that was left and made anew meanwhile has a timer of its own."""
-        room.due = False
-        if not room.presence.changed:
-            return
+        """Send what has gathered."""
         known, fresh = room.presence.settle()
         self._counts["diffs"] += 1
         groups: tuple[list[Seat], list[Seat]] = ([], [])
@@ -280,6 +287,9 @@ class Rooms:
     def _speak(self, whole: str, event: str, data: bytes, sender: str) -> None:
         room = self._rooms.get(whole)
         if room is None or not room.seats:
+            return
+        if self._fanout.full:  # it came from another process, which cannot know what waits here
+            self._counts["dropped"] += 1
             return
         if room.presence.is_untold(sender):
             self._settle(whole, room)  # whoever hears a member knows that it is there

@@ -74,8 +74,12 @@ class Live(Protocol):
         """No more deltas."""
         ...
 
-    async def become(self, listener: Listener, client: Client) -> None:
-        """Judge all subscriptions anew for somebody else."""
+    def hold_back(self, listener: Listener) -> None:
+        """Send nothing more by the rights of now."""
+        ...
+
+    async def become(self, listener: Listener) -> None:
+        """Judge all subscriptions anew for who the client is now."""
         ...
 
     def disconnected(self, session: Session) -> None:
@@ -284,9 +288,10 @@ class Session(Listener):
             raise AlyxError("INVALID_PAYLOAD", "token must be a text, or null to sign out.")
         identity, expires = (ANONYMOUS, None) if token is None else self._verified(token)
         client = Client(identity, expires, self.client.ip, self.client.request_id)
+        self._live.hold_back(self)
         self.client, self.identity = client, identity
         self.send(wire.message("authenticated", {"user_id": identity.id}, message.id))
-        await self._live.become(self, client)
+        await self._live.become(self)
         if self._channels is not None:
             await self._channels.judge_again(self)
 

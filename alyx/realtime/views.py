@@ -41,10 +41,10 @@ class Subscription:
 
     parse: reads the question by the schema of now. floor: changes up to this one are in what the client has. pending: what came
     while its snapshot is being made, None when it takes deltas. waiting: deltas that its client is too slow for. closed: nobody
-    wants it any more.
+    wants it any more. unsaid: what was made by rights that are no longer those of the client, None while there is no such thing.
     """
 
-    __slots__ = ("closed", "floor", "group", "id", "id_bytes", "owner", "parse", "pending", "question", "waiting")
+    __slots__ = ("closed", "floor", "group", "id", "id_bytes", "owner", "parse", "pending", "question", "unsaid", "waiting")
 
     def __init__(self, subscription_id: str, owner: Receiver, parse: Callable[[], Question]) -> None:
         self.id = subscription_id
@@ -55,6 +55,7 @@ class Subscription:
         self.group: Group | None = None
         self.floor = 0
         self.pending: list[Batch] | None = None
+        self.unsaid: list[Step] | None = None
         self.waiting: list[Delta] = []
         self.closed = False
 
@@ -72,9 +73,22 @@ class Subscription:
         if delta is not None:
             self.owner.deliver(self, delta)
 
+    def hear(self, delta: Delta) -> None:
+        """What a question that was asked anew came to. Who has no snapshot yet gets it after this one."""
+        if self.pending is None:
+            self.owner.deliver(self, delta)
+        elif self.unsaid is not None:
+            self.unsaid += delta.steps
+
+    def hold_back(self, waiting: Iterable[Delta]) -> None:
+        """Say nothing more by the rights of now: others are about to be in force. waiting: what was not sent yet."""
+        if self.unsaid is None:
+            self.unsaid = [step for delta in waiting for step in delta.steps]
+            self.pending = self.pending or []
+
     def settle(self, seq: int) -> None:
         """The client has everything up to this change; what came meanwhile follows."""
-        pending, self.pending = self.pending, None
+        pending, self.pending, self.unsaid = self.pending, None, None
         self.floor = seq
         for batch in pending or ():
             self.take(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from alyx.base.identity import Identity
 from alyx.database.work import Unavailable
 from alyx.realtime import channels as module
 from alyx.realtime import fanout, presence
+from alyx.realtime.channel_wire import Name
+from alyx.realtime.peers import Alone
 from alyx.realtime.presence import LISTED, Member, Presence
-from tests.realtime.talk import Client, World, run, turns
+from alyx.realtime.rooms import Rooms
+from tests.realtime.talk import Client, Clock, World, run, turns
 
 
 def test_whoever_joins_is_told_all_members_and_the_others_hear_of_it() -> None:
@@ -503,6 +507,65 @@ def test_broadcasts_are_refused_while_too_much_waits(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fanout, "MOST_WAITING", 198)
     run(body)
+
+
+class Held:
+    """The rooms of a process with a hundred members in one channel, whose texts leave only when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.sending: list[Callable[[], None]] = []
+        self.rooms = Rooms(Alone(), self._call_later, self.clock.now)
+        world = World()
+        self.crowd = [world.client(f"c{number}") for number in range(100)]
+        for each in self.crowd:
+            self.rooms.sit(each, Name("room", "room", ""), b"null", None)
+
+    def _call_later(self, delay: float, call: Callable[[], None]) -> object:
+        return self.clock.call_later(delay, call) if delay else self.sending.append(call)
+
+    @property
+    def waiting(self) -> float:
+        return self.rooms.numbers()["channel_texts_waiting"]
+
+    async def settle(self, *, send: bool) -> None:
+        await self.clock.pass_(0.06)
+        while send and self.sending:
+            self.sending.pop()()
+
+
+def test_what_another_process_sends_while_too_much_waits_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        held = Held()
+        await held.settle(send=True)
+        for number in range(5):
+            held.rooms.heard("peer", {"say": ["room", "e", number, "elsewhere"]})
+        assert (held.waiting, held.rooms.numbers()["channel_broadcasts_dropped_total"]) == (200, 3)
+        await held.settle(send=True)
+        held.rooms.heard("peer", {"say": ["room", "e", "later", "elsewhere"]})
+        await held.settle(send=True)
+        assert [told["data"] for told in held.crowd[7].take("broadcast")] == [0, 1, "later"]
+
+    monkeypatch.setattr(fanout, "MOST_WAITING", 200)
+    asyncio.run(body())
+
+
+def test_differences_gather_while_too_much_waits_and_none_is_missing_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        held = Held()
+        await held.settle(send=True)
+        for number in range(50):
+            held.rooms.heard("peer", {"put": ["room", {"id": "elsewhere", "user_id": None, "state": number}]})
+            held.rooms.heard("peer", {"say": ["room", "e", number, "elsewhere"]})
+            await held.settle(send=False)
+        assert held.waiting == 400
+        await held.settle(send=True)
+        await held.settle(send=True)
+        assert all(each.shown["room"]["elsewhere"] == 49 for each in held.crowd)
+        assert held.waiting == 0
+
+    monkeypatch.setattr(fanout, "MOST_WAITING", 200)
+    asyncio.run(body())
 
 
 def test_the_loop_is_let_go_while_a_text_goes_to_many() -> None:

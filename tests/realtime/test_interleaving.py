@@ -131,3 +131,73 @@ def test_who_joins_a_set_that_has_just_grown_too_large_is_answered(stage: Stage)
         await late.line.until(lambda: any(each.get("id") == asked for each in late.line.messages))
 
     stage.run(story)
+
+
+def test_nothing_is_sent_by_former_rights_once_a_client_is_somebody_else(stage: Stage) -> None:
+    async def story() -> None:
+        person = stage.person("ann")
+        subs = [
+            await person.subscribe("posts"),
+            await person.subscribe("posts", sort="id", limit=5),
+            await person.subscribe("posts", where="doc.id > 0"),
+        ]
+        gate = Gate(stage)
+        gate.hold |= {"both", "snapshot"}
+        asked = person.say("auth", token=None)
+        await gate.reached.wait()
+        await stage.write("POST", "/posts", {"id": 1, "title": "a draft", "author": "ann"})
+        await stage.write("POST", "/posts", {"id": 2, "title": "open", "status": "published"})
+        await stage.live._pump.reached(await stage.seq())
+        gate.hold.clear()
+        gate.open.set()
+        for sub in subs:
+            await person.until(sub, lambda view: set(view) == {2})
+        said = [each.get("id") for each in person.line.messages].index(asked)
+        assert "a draft" not in str(person.line.messages[said:])
+
+    stage.run(story)
+
+
+def test_signing_in_as_oneself_holds_nothing_up(stage: Stage) -> None:
+    async def story() -> None:
+        person = stage.person("ann")
+        sub, window = await person.subscribe("posts"), await person.subscribe("posts", sort="id", limit=5)
+        for number in range(1, 4):
+            person.say("auth", token=stage.token("ann", ttl=60 + number))
+            await stage.write("POST", "/posts", {"id": number, "title": "a draft", "author": "ann"})
+        await person.until(sub, lambda view: set(view) == {1, 2, 3})
+        await person.until(window, lambda view: set(view) == {1, 2, 3})
+
+    stage.run(story)
+
+
+def test_another_schema_while_a_snapshot_is_told_is_told_too(stage: Stage) -> None:
+    async def story() -> None:
+        await stage.write("POST", "/posts", {"id": 1, "title": "t", "status": "published"})
+        person = stage.person()
+        window = await person.subscribe("posts", sort="id", limit=5)
+        gate = Gate(stage)
+        gate.hold.add("snapshot")
+        asked = person.say("subscribe", collection="posts", sort="id", limit=5)
+        await gate.reached.wait()
+        stage.serve(SCHEMA.replace("doc.status == 'published' ||", "true ||"))
+        gate.hold.clear()
+        gate.open.set()
+        await stage.write("POST", "/posts", {"id": 2, "title": "a draft", "author": "x"})
+        await person.line.until(lambda: any(each.get("id") == asked for each in person.line.messages))
+        other = next(each for each in person.line.messages if each.get("id") == asked)["payload"]["subscription_id"]
+        await person.until(window, lambda view: set(view) == {1, 2})
+        await person.until(other, lambda view: set(view) == {1, 2})
+
+    stage.run(story)
+
+
+def test_a_moment_that_is_none_stops_nothing(stage: Stage) -> None:
+    async def story() -> None:
+        reader = stage.person()
+        sub = await reader.subscribe("planned")
+        await stage.outside("INSERT INTO planned (id, at) VALUES (1, '2999-99-99')")
+        await stage.write("POST", "/planned", {"id": 2, "at": "2020-01-01T00:00:00Z"})
+        await reader.until(sub, lambda view: set(view) == {2})
+
+    stage.run(story)

@@ -82,7 +82,7 @@ class _Judgement:
         self.seen = view.content(self.tables)
         self.stale = False
         self.moments: dict[str, list[int]] = {}
-        """Numbers of the changes of each record since the last message that the view could tell."""
+        """Numbers of the changes of each record since the last message."""
 
     def faults(self) -> Iterable[str]:
         """The first thing that is wrong, if any: all that follows would be wrong as well."""
@@ -113,11 +113,11 @@ class _Judgement:
             if line.collection in self.view.also:
                 self.stale = True
             if line.collection == self.view.collection:
+                self.moments.setdefault(line.key, []).append(line.seq)
                 if line.after is not None and self.view.sees(line.after, self.tables):
                     self.seen[line.key] = line.after
-                    self.moments.setdefault(line.key, []).append(line.seq)
-                elif self.seen.pop(line.key, None) is not None:
-                    self.moments.setdefault(line.key, []).append(line.seq)
+                else:
+                    self.seen.pop(line.key, None)
 
     def content(self) -> dict[str, Doc]:
         """All that the view would show without a limit."""
@@ -163,7 +163,7 @@ class _Judgement:
             yield from self._in_order({"inserts": inserts, "updates": updates, "deletes": deletes})
 
     def _in_order(self, sent: dict[str, list[Any]]) -> Iterable[str]:
-        """Each list in the order of the last changes; what left may stand where it left first, if it came and went since."""
+        """Each list in the order of the last changes; what left may stand at any of its changes since, seen or not."""
         for name, items in sent.items():
             reached = 0
             for item in items:

@@ -244,7 +244,8 @@ class Connection(HttpToolsProtocol):
         self._complete_scope()
         if self._behind is not None:
             cast("dict[str, Any]", self.scope)[OFFER] = True
-        busy = self._busy()
+        # An answer that the client has not taken holds up the next one, else it could ask for any number and read none.
+        busy = self._busy() or self.flow.write_paused
         exchange = Exchange(
             self.scope,
             self.transport,
@@ -321,15 +322,29 @@ class Connection(HttpToolsProtocol):
             else:
                 self.transport.close()
             return
+        if self.pipeline and self.flow.write_paused:
+            self._due = inf  # `resume_writing` goes on; a client that takes nothing is cut off by the sweep
+            return
         self.flow.resume_reading()
         if self.pipeline:
-            queued, app = self.pipeline.pop()
-            following = cast(Exchange, queued)
-            self._due = inf
-            self._running = following
-            self._start(following, app)
+            self._start_next()
         elif self._behind is not None:
             self._go_on_in_http()
+
+    def _start_next(self) -> None:
+        queued, app = self.pipeline.pop()
+        following = cast(Exchange, queued)
+        self._due = inf
+        self._running = following
+        self._start(following, app)
+
+    def resume_writing(self) -> None:
+        """The client has taken what was answered: the next request that it sent meanwhile has its turn."""
+        super().resume_writing()
+        running = self._running
+        if self.pipeline and (running is None or running.response_complete) and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._start_next()
 
     def _go_on_in_http(self) -> None:
         """The offer of a WebSocket was not taken; what came behind it is the next request."""
@@ -396,7 +411,7 @@ class Connection(HttpToolsProtocol):
         """Answer from here and close; behind an answer in flight only close after it, so that answers keep their order."""
         self._ignoring = True
         running = self._running
-        if running is None or running.response_complete:
+        if running is None or (running.response_complete and not self.pipeline):
             self.transport.write(self._guard.refuse(code, message))
             self._linger()
             return
@@ -419,6 +434,8 @@ class Connection(HttpToolsProtocol):
             self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else cast(Exchange, self._running)
         self.cycle.keep_alive = False
+        if self.cycle.response_complete:
+            self._linger()
 
     def _linger(self) -> None:
         """Close in two steps: say that no more comes, then throw away what the client still sends, for at most two seconds.

@@ -95,6 +95,8 @@ class Lasting(asyncio.Protocol):
         # With no room in the transport, it says at once when the kernel does not take everything.
         transport.set_write_buffer_limits(high=0, low=0)
         transport.set_protocol(self)
+        if transport.get_write_buffer_size():
+            self.pause_writing()  # it was said to whoever had the connection before, and is not said twice
         waiting, self._unsaid = self._unsaid, b""
         self._round = around
         self.say(unsaid + waiting)

@@ -8,7 +8,7 @@ nothing comes twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +57,9 @@ class _Ask:
 class Asker:
     """Brings subscriptions into views."""
 
-    def __init__(self, database: Database, pump: Pump, refresher: Refresher) -> None:
+    def __init__(self, database: Database, pump: Pump, refresher: Refresher, *, idle: Callable[[], None]) -> None:
+        """idle: called when no subscription is on its way any more."""
+        self._idle = idle
         self._asking: dict[Subscription, asyncio.Event] = {}
         self._database = database
         self._pump = pump
@@ -171,12 +173,15 @@ class Asker:
         self._pump.check_size(group)
 
     async def count(self, group: Group) -> int:
-        """The rows of a group, as the database counts them."""
-        work = partial(asking.count, self._pump.stage.planner, group.view, group.access.again())
-        position, rows = await self._database.read(work)
-        await self._pump.reached(position.seq)
-        group.recount(rows, position.seq, ())
-        return rows
+        """The rows of a group, as the database counts them. Raises DatabaseError."""
+        group.since = []
+        try:
+            work = partial(asking.count, self._pump.stage.planner, group.view, group.access.again())
+            position, rows = await self._database.read(work)
+            group.recount(rows, position.seq, group.since)
+        finally:
+            group.since = None
+        return group.count or 0
 
     # --- another identity
 
@@ -352,6 +357,8 @@ class Asker:
         finally:
             done.set()
             self._asking.pop(subscription, None)
+            if not self._asking:
+                self._idle()
 
 
 def _check_size(view: View, selection: Selection | None, total: int | None = None) -> None:

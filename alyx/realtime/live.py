@@ -72,7 +72,7 @@ class Live:
             heard=self._heard,
             expected=self._refresher.expect,
         )
-        self._asker = Asker(database, self._pump, self._refresher)
+        self._asker = Asker(database, self._pump, self._refresher, idle=self._rest)
         self._counting: set[Group] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: frozenset[str] = channels.watched if channels is not None else frozenset()
@@ -319,6 +319,8 @@ class Live:
             rows = await self._asker.count(group)
             if rows > group.view.question.asked.limit:
                 self._failed(group, too_large(group.view.question.asked.limit))
+        except DatabaseError as error:  # the next change has it counted again
+            _log.warning("a live query could not be counted: %s", error)
         finally:
             self._counting.discard(group)
 

@@ -296,9 +296,10 @@ class Pump:
             if view.by_images:
                 batch.add(view, image, above)
             else:
-                self._mark(await self._concerned(stage, view, image), seq)
+                await self._mark(await self._concerned(stage, view, image), seq)
+            await self._breathe()
         for view in list(stage.registry.watchers.get(change.collection, ())):
-            self._mark(concern.by_other_change(view, image), seq)
+            await self._mark(concern.by_other_change(view, image), seq)
 
     async def _complete(self, stage: Stage, collection: Collection, image: Image) -> tuple[int, int]:
         """Read a record that was too large for the log as it stands now. Gives `Step.above`, and up to which change the image is
@@ -342,10 +343,12 @@ class Pump:
             groups |= dict.fromkeys(concern.by_audience(view, image, found))
         return groups
 
-    def _mark(self, groups: Iterable[Group], seq: int) -> None:
-        for group in groups:
+    async def _mark(self, groups: Iterable[Group], seq: int) -> None:
+        for number, group in enumerate(groups):
             if group.window is not None and group.window.mark(seq):
                 self._stale(group)
+            if not number % _EACH:
+                await self._breathe()
 
     async def _deliver(self, view: View, found: _Found, place: str) -> None:
         common = Batch(found.steps, place) if found.steps else None

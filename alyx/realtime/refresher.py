@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
+from weakref import WeakKeyDictionary
 
 from alyx.base import clock
 from alyx.base.errors import AlyxError
@@ -51,8 +52,8 @@ class Refresher:
         self._failed = failed
         self._queue: dict[Group, float] = {}
         self._timed: dict[Group, float] = {}
-        self._asked: dict[Group, float] = {}
-        self._turns: dict[Group, asyncio.Lock] = {}
+        self._asked: WeakKeyDictionary[Group, float] = WeakKeyDictionary()
+        self._turns: WeakKeyDictionary[Group, asyncio.Lock] = WeakKeyDictionary()
         self._running: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
@@ -65,8 +66,6 @@ class Refresher:
         """Forget everything: the groups are of another stage."""
         self._queue.clear()
         self._timed.clear()
-        self._asked.clear()
-        self._turns.clear()
 
     def turn(self, group: Group) -> asyncio.Lock:
         """Answers to a group are taken one after another, each handed to all before the next: so deltas keep their order."""
@@ -76,8 +75,6 @@ class Refresher:
         """A group is gone."""
         self._queue.pop(group, None)
         self._timed.pop(group, None)
-        self._asked.pop(group, None)
-        self._turns.pop(group, None)
 
     def stale(self, group: Group) -> None:
         """Have a group asked anew, as soon as its pause is over."""

@@ -99,10 +99,13 @@ class Subscription:
 
 
 class Group:
-    """Members of a view who see the same. access: the rights of any of them. mark: of their tokens. count: rows of the view as of
-    change `counted` and later, None while nobody knows. window: what they hold, in a view that images cannot decide."""
+    """Members of a view who see the same.
 
-    __slots__ = ("access", "count", "counted", "mark", "members", "values", "view", "window")
+    access: the rights of any of them. mark: of their tokens. count: rows of the view as of change `counted` and later, None while
+    nobody knows. since: what came while they are being counted. window: what they hold, in a view that images cannot decide.
+    """
+
+    __slots__ = ("__weakref__", "access", "count", "counted", "mark", "members", "since", "values", "view", "window")
 
     def __init__(self, view: View, access: Access, values: tuple[Any, ...]) -> None:
         self.view = view
@@ -111,6 +114,7 @@ class Group:
         self.members: dict[Subscription, None] = {}
         self.count: int | None = None
         self.counted = 0
+        self.since: list[Step] | None = None
         self.window: Window | None = None if view.by_images else Window(view.place)
         self.mark = tokens.mark((*view.identity, view.shape, values)).encode()
 
@@ -121,6 +125,9 @@ class Group:
 
     def add_up(self, steps: Iterable[Step]) -> None:
         """Keep count of the rows."""
+        steps = list(steps)
+        if self.since is not None:
+            self.since += steps
         if self.count is not None:
             for step in steps:
                 if step.is_for(self.counted):

@@ -214,6 +214,24 @@ def test_a_session_hears_when_a_client_that_lagged_has_taken_everything(make: Ca
 
 
 @both
+def test_what_http_left_unsent_counts_as_waiting_and_its_end_is_told(make: Callable[[], Lasting]) -> None:
+    async def run() -> None:
+        wire = Wire(room=0)
+        wire.protocol = make()  # whoever had the connection before: it was told that the client does not keep up
+        wire.write(b"x" * 100)
+        lasting = make()
+        lasting.adopt(wire, Round(asyncio.get_running_loop()), set(), HEAD, b"")
+        assert lasting.buffered() == 100 + len(HEAD)
+        await turn()
+        assert lasting.buffered() == 100 + len(HEAD)
+        session: Any = lasting.session
+        wire.take(1_000)
+        assert (session.drains, lasting.buffered()) == (1, 0)
+
+    asyncio.run(run())
+
+
+@both
 def test_a_client_that_takes_nothing_is_closed_with_4408_and_then_cut(make: Callable[[], Lasting]) -> None:
     async def work(scene: Scene) -> None:
         scene.wire.room = 10

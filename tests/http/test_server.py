@@ -269,6 +269,43 @@ def test_pipelined_requests_without_end_are_answered_up_to_a_bound() -> None:
     on_site(work)
 
 
+def test_a_client_that_takes_no_answers_has_at_most_one_large_one_waiting_and_gets_all_once_it_does() -> None:
+    async def work(site: Site) -> None:
+        large = GET.replace(b"/show/1", b"/large")
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", site.port))
+        sock.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
+        writer.write(large + GET)
+        await until(lambda: len(site.statuses) == 1)
+        writer.write(large * 3 + LAST)
+        await asyncio.sleep(0.05)
+        assert site.statuses == [200]
+        answer = bytearray()
+        while piece := await asyncio.wait_for(reader.read(1_000_000), PATIENCE):
+            answer += piece
+        assert site.statuses == [200] * 6
+        assert answer.count(b"HTTP/1.1 200 ") == 6
+        assert answer.count(b"x" * 20_000_000) == 4
+        await close(writer)
+
+    on_site(work, settings.Server(deadlines=settings.Deadlines(head=0.3, keep_alive=0.1, send=5.0, shutdown=1.0)))
+
+
+def test_garbage_behind_a_request_that_waits_for_the_client_to_read_does_not_take_its_answer() -> None:
+    async def work(site: Site) -> None:
+        reader, writer = await site.connect()
+        writer.write(GET.replace(b"/show/1", b"/large") + GET + b"garbage\r\n\r\n")
+        await until(lambda: len(site.statuses) == 1)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+        assert answer.count(b"HTTP/1.1 200 ") == 2
+        assert answer.endswith(b'{"id":"1"}')
+        await close(writer)
+
+    on_site(work)
+
+
 def test_a_client_that_closes_its_sending_half_still_gets_its_answer() -> None:
     async def work(site: Site) -> None:
         assert (await site.say(LAST, eof=True)).startswith(b"HTTP/1.1 200 ")

@@ -522,7 +522,10 @@ class Held:
             self.rooms.sit(each, Name("room", "room", ""), b"null", None)
 
     def _call_later(self, delay: float, call: Callable[[], None]) -> object:
-        return self.clock.call_later(delay, call) if delay else self.sending.append(call)
+        if delay:
+            return self.clock.call_later(delay, call)
+        self.sending.append(call)
+        return None
 
     @property
     def waiting(self) -> float:

@@ -395,7 +395,11 @@ class Connection(HttpToolsProtocol):
             self._count("SEND_TIMEOUT")
             self.transport.abort()
         elif now >= self._due:
-            self._end_overdue()
+            if unsent and not (self._in_head and self._fed):
+                # It still takes the last answer, however long that is: it is neither idle nor done.
+                self._due = now + (LINGER if self._ignoring or self.transport.is_closing() else self._guard.deadlines.keep_alive)
+            else:
+                self._end_overdue()
 
     def _end_overdue(self) -> None:
         if self._ignoring or self.transport.is_closing():

@@ -376,6 +376,28 @@ def test_a_client_that_reads_nothing_is_cut() -> None:
     on_site(work)
 
 
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_client_that_takes_a_large_answer_slowly_gets_all_of_it(closing: bool) -> None:
+    async def work(site: Site) -> None:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", site.port))
+        sock.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
+        writer.write((LAST if closing else GET).replace(b"/show/1", b"/large"))
+        size = 0
+        due = asyncio.get_running_loop().time() + 3.5
+        while asyncio.get_running_loop().time() < due:
+            size += len(await reader.read(65_536))
+            await asyncio.sleep(0.01)
+        while piece := await asyncio.wait_for(reader.read(1_000_000), PATIENCE):
+            size += len(piece)
+        assert 20_000_000 < size < 20_001_000
+        await close(writer)
+
+    on_site(work, settings.Server(deadlines=settings.Deadlines(head=0.3, keep_alive=0.1, send=5.0, shutdown=1.0)))
+
+
 def test_a_refusal_to_a_client_that_has_gone_raises_nothing() -> None:
     class Gone(asyncio.Transport):
         written = b""

@@ -11,6 +11,7 @@ import asyncio
 import codecs
 from collections.abc import Callable
 from struct import Struct
+from time import monotonic, perf_counter
 from typing import Final
 
 from websockets.frames import Frame, Opcode
@@ -23,8 +24,12 @@ MAX_MESSAGE: Final = 65_536
 """Bytes of a client's message; a larger one closes the connection with 1009."""
 PONG: Final = 20.0
 """Seconds in which a client has to answer a ping, by anything."""
-_AT_ONCE: Final = 4_096
-"""Bytes that are read in one pass of the loop: six can be a frame, and reading a frame takes several microseconds."""
+FRAMES: Final = 1_000.0
+"""Per second, and twice that at once: pings, pongs and parts of messages, which the session never sees and so cannot count."""
+_AT_ONCE: Final = 512
+"""Bytes that are read between two looks at the clock: six can be a frame, and reading a frame takes several microseconds."""
+_SPAN: Final = 0.001
+"""Seconds for which one client's bytes are read before others have their turn."""
 _REASON: Final = 123
 _SHORT: Final = tuple(bytes((0x81, size)) for size in range(126))
 _MIDDLE: Final = Struct("!BBH").pack
@@ -36,15 +41,18 @@ _UTF8: Final = codecs.getincrementaldecoder("utf-8")
 class WebSocket(Lasting):
     """One WebSocket. open: called when the connection stands; gives the session that it belongs to."""
 
-    __slots__ = ("_behind", "_heard", "_open", "_parser", "_partial", "_parts", "_pinged", "_reading")
+    __slots__ = ("_behind", "_counted", "_frames", "_heard", "_open", "_parser", "_partial", "_parts", "_pinged", "_reading")
 
     def __init__(self, open: Callable[[Outlet], Session]) -> None:
         super().__init__()
         self._open: Callable[[Outlet], Session] | None = open
         self._parser = Protocol(SERVER, state=State.OPEN, max_size=MAX_MESSAGE)
-        # A message that comes in several frames: what is there of it, and the decoder that stands between two of its bytes.
-        self._parts: list[str] = []
+        # A message that comes in several frames: the bytes that are there, and the decoder that has judged them.
+        self._parts = bytearray()
         self._partial: codecs.IncrementalDecoder | None = None
+        # Frames that the session does not count: how many there were of late, and when the last came.
+        self._frames = 0.0
+        self._counted = 0.0
         self._heard = True
         self._pinged = False
         self._reading = True
@@ -100,18 +108,22 @@ class WebSocket(Lasting):
             return
         if len(data) > _AT_ONCE:
             self._behind = data
-            self._pause_reading()
             self._read_on()
         else:
             self._read(data)
 
     def _read_on(self) -> None:
-        data, self._behind = self._behind[:_AT_ONCE], self._behind[_AT_ONCE:]
-        if self._transport is None:
-            self._behind = b""
-            return
-        self._read(data)
+        """Read what came, for as long as it is this client's turn."""
+        data, done = self._behind, 0
+        end = perf_counter() + _SPAN
+        while self._transport is not None and done < len(data):
+            self._read(data[done : done + _AT_ONCE])
+            done += _AT_ONCE
+            if perf_counter() >= end:
+                break
+        self._behind = data[done:] if self._transport is not None else b""
         if self._behind:
+            self._pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on)
         elif not self._blocked:
             self._resume_reading()
@@ -140,22 +152,32 @@ class WebSocket(Lasting):
                 self.fail(1007, "the text is not UTF-8")
                 return
             self._give(text)
+        elif opcode is not Opcode.BINARY and self._is_flood():
+            self.fail(4429, "too many frames")
         elif opcode is Opcode.TEXT or opcode is Opcode.CONT:
             self._take_part(frame)
         elif opcode is Opcode.BINARY:
             self.take_binary(frame)
 
+    def _is_flood(self) -> bool:
+        """Count a frame; whether there are more of them than any client needs."""
+        now = monotonic()
+        self._frames = max(0.0, self._frames - (now - self._counted) * FRAMES) + 1.0
+        self._counted = now
+        return self._frames > 2 * FRAMES
+
     def _take_part(self, frame: Frame) -> None:
         if self._partial is None:
             self._partial = _UTF8()
         try:
-            self._parts.append(self._partial.decode(bytes(frame.data), frame.fin))
+            self._partial.decode(bytes(frame.data), frame.fin)
         except UnicodeDecodeError:
             self.fail(1007, "the text is not UTF-8")
             return
+        self._parts += frame.data  # as bytes: kept as texts, small parts would take many times their size
         if frame.fin:
-            text = "".join(self._parts)
-            self._parts, self._partial = [], None
+            text = self._parts.decode()
+            self._parts, self._partial = bytearray(), None
             self._give(text)
 
     def _give(self, text: str) -> None:

@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import socket
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from websockets.utils import accept_key
 from alyx.http import settings
 from alyx.http.connection import Connection
 from alyx.http.exchange import Exchange
+from alyx.http.outbox import Round
+from alyx.http.websocket import WebSocket
 from alyx.realtime.outlet import Client
 from tests.http.live import OPTIONS, PATIENCE, FakeLive, FakeSession, Place, bearer, close, hear, on_place, until
 
@@ -42,6 +45,31 @@ def handshake(*more: bytes, path: bytes = b"/api/realtime", leave_out: bytes = b
 
 def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
     return Frame(opcode, data, fin).serialize(mask=True)
+
+
+class Still(asyncio.Transport):
+    """A transport whose client takes everything at once."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
 
 
 async def open_raw(place: Place, behind: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -489,16 +517,80 @@ def test_many_frames_in_one_piece_leave_room_for_others() -> None:
     async def work(place: Place) -> None:
         reader, writer = await open_raw(place)
         await read_frame(reader)
-        writer.write(frame(Opcode.PING) * 20_000)
+        writer.write(frame(Opcode.TEXT) * 20_000)
         async with place.socket() as other:
             await hear(other)
             await other.send("me too")
             assert await hear(other) == "me too"
         for _ in range(20_000):
-            assert await read_frame(reader) == (0x8A, b"")
+            assert await read_frame(reader) == (0x81, b"")
         await close(writer)
 
     on_place(work, FakeLive(echo=True))
+
+
+def test_frames_are_read_for_about_a_millisecond_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        socket = WebSocket(lambda outlet: FakeSession(outlet, Client()))
+        socket.adopt(Still(), Round(asyncio.get_running_loop()), set(), b"", b"")
+        session: Any = socket.session
+        before = 0
+        socket.data_received(frame(Opcode.TEXT) * 1_000)
+        while len(session.texts) < 1_000:
+            assert 0 < len(session.texts) - before <= 100
+            before = len(session.texts)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("alyx.http.websocket._SPAN", 0.0)
+    asyncio.run(run())
+
+
+MANY = 6_000
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        frame(Opcode.PING) * MANY,
+        frame(Opcode.PONG) * MANY,
+        frame(Opcode.TEXT, fin=False) + frame(Opcode.CONT, fin=False) * MANY,
+        (frame(Opcode.TEXT, b"x", fin=False) + frame(Opcode.CONT)) * MANY,
+    ],
+    ids=["ping", "pong", "empty", "fragments"],
+)
+def test_frames_that_say_nothing_are_counted_and_too_many_close_with_4429(frames: bytes) -> None:
+    async def work(place: Place) -> None:
+        reader, writer = await open_raw(place)
+        writer.write(frames)
+        while True:
+            first, payload = await read_frame(reader)
+            if first == 0x88:
+                break
+        assert int.from_bytes(payload[:2], "big") == 4429
+        await close(writer)
+
+    on_place(work)
+
+
+def test_an_unfinished_message_takes_no_more_memory_than_its_bytes() -> None:
+    async def run() -> None:
+        socket = WebSocket(lambda outlet: FakeSession(outlet, Client()))
+        socket.adopt(Still(), Round(asyncio.get_running_loop()), set(), b"", b"")
+        letter = "\u0434".encode()  # as an object of its own each would take 76 bytes
+        tracemalloc.start()
+        try:
+            socket.data_received(frame(Opcode.TEXT, fin=False))
+            start = tracemalloc.get_traced_memory()[0]
+            for _ in range(900):
+                socket.data_received(frame(Opcode.CONT, letter, fin=False) + frame(Opcode.CONT, fin=False))
+            assert tracemalloc.get_traced_memory()[0] - start < 10_000
+        finally:
+            tracemalloc.stop()
+        socket.data_received(frame(Opcode.CONT))
+        session: Any = socket.session
+        assert session.texts == ["\u0434" * 900]
+
+    asyncio.run(run())
 
 
 def test_stopping_closes_every_socket_with_1001_and_waits_for_none_that_is_silent() -> None:

@@ -82,7 +82,8 @@ class Batch:
         """steps: at least one, in the order of the changes."""
         self.steps = steps
         self.place = place
-        self.first = steps[0].seq
+        # Up to here nobody has any of it, nor what a step is only for.
+        self.first = min(step.above or step.seq for step in steps)
         self.last = steps[-1].seq
         self.common = Delta((step for step in steps if not step.above), place)
 

@@ -36,7 +36,7 @@ class Listener:
         self._limit = max(limit - FREE, FREE)
         self._behind: dict[Subscription, None] = {}
         self._large = 0
-        """Bytes of the last snapshot, which the client may not have taken yet: one is made only when that before it is gone."""
+        """Bytes of the last message that went out on a free line."""
         self._calls: list[Callable[[], None]] = []
 
     # --- what the views give
@@ -45,14 +45,14 @@ class Listener:
         """Send a delta, or keep it until the client has taken what was sent before."""
         if self.closed:
             return
-        if self._behind or self._outlet.buffered() > FREE:
+        if self._behind or not self.is_free():
             subscription.waiting.append(delta)
             self._behind[subscription] = None
             self.queued += delta.size
             if self.queued > self._limit:
                 self._compact()
             return
-        self._outlet.send(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
+        self._say(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
 
     def snapshot(
         self, message_id: object, subscription: Subscription, texts: Sequence[str], total: int, place: str, *, reset: bool
@@ -61,14 +61,12 @@ class Listener:
         self.forget(subscription)
         if not self.closed:
             cursor = place + subscription.mark.decode()
-            whole = self._wire.snapshot(message_id, subscription.id, texts, total, cursor, reset=reset)
-            self._large = len(whole)
-            self._outlet.send(whole)
+            self._say(self._wire.snapshot(message_id, subscription.id, texts, total, cursor, reset=reset))
 
     def resumed(self, message_id: object, subscription: Subscription, cursor: str) -> None:
         """Say that a token was good."""
         if not self.closed:
-            self._outlet.send(self._wire.resumed(message_id, subscription.id, cursor))
+            self._say(self._wire.resumed(message_id, subscription.id, cursor))
 
     def fail(self, message_id: object, error: AlyxError, subscription: Subscription | None = None) -> None:
         """Say what went wrong. subscription: the one that has ended by it."""
@@ -76,13 +74,18 @@ class Listener:
         if subscription is not None:
             extra["subscription_id"] = subscription.id
         if not self.closed:
-            self._outlet.send(self._wire.error(message_id, error.code, error.message, extra))
+            self._say(self._wire.error(message_id, error.code, error.message, extra))
+
+    def _say(self, data: bytes) -> None:
+        """Send, and remember how much may be under way for it: what goes out on a free line may be large, and takes its time."""
+        if self._outlet.buffered() <= FREE:
+            self._large = len(data)
+        self._outlet.send(data)
 
     # --- the queue
 
     def drained(self) -> None:
         """The client has taken everything: what waits goes out, as one delta for each subscription."""
-        self._large = 0
         self._call()
         while self._behind and not self.closed and self._outlet.buffered() <= FREE:
             subscription = next(iter(self._behind))
@@ -90,7 +93,7 @@ class Listener:
             self.forget(subscription)
             delta = waiting[0] if len(waiting) == 1 else merge(waiting)
             if delta.steps:
-                self._outlet.send(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
+                self._say(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
 
     def is_free(self) -> bool:
         """Whether the client has taken what it was sent, or is gone: a large answer is not made for one who does not read."""
@@ -99,6 +102,11 @@ class Listener:
     def when_free(self, call: Callable[[], None]) -> None:
         """Call this once, when `is_free` may have become true."""
         self._calls.append(call)
+
+    def end(self) -> None:
+        """The connection is gone."""
+        self.closed = True
+        self._call()
 
     def _call(self) -> None:
         calls, self._calls = self._calls, []

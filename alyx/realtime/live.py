@@ -163,19 +163,21 @@ class Live:
     async def become(self, listener: Listener) -> None:
         """Judge all subscriptions of a connection that are held back anew, for who its client is now."""
         for subscription in list(listener.subscriptions.values()):
-            if subscription.closed:
+            question = subscription.question
+            if subscription.closed or question is None:
                 continue
+            self._audit_admin(listener.client, question.as_admin, question.collection.name)
             try:
                 await self._asker.move(subscription, listener)
             except AlyxError as error:
-                self._end(subscription, _as_filter(error))
-            except DatabaseError as error:  # with the former rights it must not go on
-                _log.warning("a live query could not be judged anew: %s", error)
+                self._end(subscription, error)
+            except Exception:  # with the former rights it must not go on
+                _log.exception("a live query could not be judged anew")
                 self._end(subscription, AlyxError("OVERLOADED", "The live query could not be judged anew; subscribe again."))
 
     def disconnected(self, listener: Listener) -> None:
         """The connection is gone."""
-        listener.closed = True
+        listener.end()
         self._listeners.pop(listener, None)
         self._places.give_back(listener)
         for subscription in list(listener.subscriptions.values()):
@@ -267,7 +269,7 @@ class Live:
         try:
             await self._asker.ask(subscription, listener, None, None, reset=True)
         except AlyxError as error:
-            self._end(subscription, _as_filter(error))
+            self._end(subscription, error)
         except Exception:
             _log.exception("a live query could not start over")
             self._end(subscription, AlyxError("OVERLOADED", "The live query could not be asked again; subscribe anew."))
@@ -333,7 +335,7 @@ class Live:
     def _end(self, subscription: Subscription, error: AlyxError) -> None:
         listener = subscription.owner
         assert isinstance(listener, Listener)
-        listener.fail(None, error, subscription)
+        listener.fail(None, error if isinstance(listener, Stream) else _as_filter(error), subscription)
         self.unsubscribe(listener, subscription)
         if isinstance(listener, Stream):
             listener.close(GONE, "the live query has ended")

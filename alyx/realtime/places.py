@@ -26,7 +26,7 @@ class Places:
             return "the server has too many live connections"
         local = _is_local(client.ip)
         user = None if local else client.identity.id
-        address = None if local else client.ip
+        address = None if local else _network(client.ip)
         if user is not None and settings.max_connections_per_user and self._users[user] >= settings.max_connections_per_user:
             return "this user has too many live connections"
         most = settings.max_connections_per_address
@@ -46,6 +46,16 @@ class Places:
                 count[name] -= 1
                 if not count[name]:
                     del count[name]
+
+
+def _network(ip: str) -> str:
+    """What one subscriber is given: an IPv4 address, or a /64 of IPv6."""
+    if ":" not in ip:
+        return ip
+    try:
+        return str(int(ipaddress.IPv6Address(ip.partition("%")[0])) >> 64)
+    except ValueError:
+        return ip
 
 
 def _is_local(ip: str) -> bool:

@@ -231,6 +231,8 @@ class Pump:
                 if reader is self._reader:
                     self._settle(reader.cursor)
                 more = reader.cursor < reader.position.seq
+                if more:
+                    await asyncio.sleep(0)  # what was said goes out before the next batch finds it still here
 
     async def _ask(self, work: Callable[[], Work[T]]) -> T:
         return await self._patiently(lambda: self._database.read(work))

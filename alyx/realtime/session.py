@@ -180,7 +180,7 @@ class Session(Listener):
     def send(self, message: bytes) -> None:
         """Send a message that nobody repeats; a client that does not read is closed rather than waited for."""
         if not self.is_flooded():
-            self._outlet.send(message)
+            self._say(message)
 
     # --- what the transport tells
 
@@ -222,7 +222,7 @@ class Session(Listener):
 
     def lost(self) -> None:
         """The connection is gone; see outlet.Session."""
-        self.closed = True
+        self.end()
         self._inbox.clear()
         if self._task is not None:
             self._task.cancel()
@@ -251,6 +251,9 @@ class Session(Listener):
             self.fail(unreadable.id, unreadable.error)
             return
         try:
+            if message.kind == "ping":
+                self.send(wire.message("pong", None, message.id))
+                return
             if message.kind not in _KINDS:
                 raise AlyxError("INVALID_MESSAGE", "There is no such type of message.", hint=_KNOWN)
             await _KINDS[message.kind](self, message)
@@ -291,9 +294,11 @@ class Session(Listener):
         self._live.hold_back(self)
         self.client, self.identity = client, identity
         self.send(wire.message("authenticated", {"user_id": identity.id}, message.id))
-        await self._live.become(self)
-        if self._channels is not None:
-            await self._channels.judge_again(self)
+        try:
+            await self._live.become(self)
+        finally:
+            if self._channels is not None:
+                await self._channels.judge_again(self)
 
     def _verified(self, token: str) -> tuple[Identity, float | None]:
         try:

@@ -79,3 +79,8 @@ def test_a_step_for_those_in_between_is_for_nobody_else() -> None:
     late = batch.for_floor(6)
     assert late is not None
     assert [step.kind for step in late.steps] == [Kind.UPDATE]
+
+
+def test_steps_for_those_in_between_reach_them_in_a_batch_of_their_own() -> None:
+    batch = Batch([Step(7, Kind.DELETE, 1, "", above=5)], "p")
+    assert [batch.for_floor(floor) is not None for floor in (4, 5, 6, 7)] == [False, True, True, False]

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from alyx.base.units import Rate
+from alyx.realtime.outlet import Client
+from alyx.realtime.places import Places
 from alyx.realtime.settings import Settings
 from tests.realtime.stage import Stage
 from tests.realtime.test_live import SCHEMA
@@ -256,3 +258,31 @@ def test_what_may_wait_to_be_read_is_bounded(stage: Stage) -> None:
         assert person.line.code == 4429
 
     stage.run(story)
+
+
+def test_a_large_message_on_a_free_line_costs_no_client_its_connection(stage: Stage) -> None:
+    async def story() -> None:
+        person = stage.person()
+        sub = await person.subscribe("posts")
+        person.line.taken = False
+        docs = [{"id": number, "title": "t" * 200, "status": "published"} for number in range(200)]
+        await stage.write("POST", "/posts", docs)
+        await person.until(sub, lambda view: len(view) == 200)
+        assert person.line.unread > 50_000
+        person.say("ping")
+        await stage.write("PATCH", "/posts/1", {"views": 1})
+        person.session.receive('{"id": "p", "type": "ping", "payload": {"x": "' + "y" * 300 + '"}}')
+        person.line.unread = 0
+        person.session.drained()
+        await person.line.until(lambda: any(each.get("id") == "p" for each in person.line.messages))
+        await person.until(sub, lambda view: view[1]["views"] == 1)
+        assert person.line.code is None
+
+    stage.run(story)
+
+
+def test_addresses_of_one_subscriber_count_as_one() -> None:
+    places = Places(Settings(max_connections_per_address=2))
+    clients = [Client(ip=f"2001:db8:0:1::{number}") for number in range(1, 4)]
+    assert [places.take(number, client) is None for number, client in enumerate(clients)] == [True, True, False]
+    assert places.take(9, Client(ip="2001:db8:0:2::1")) is None

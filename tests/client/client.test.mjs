@@ -269,6 +269,32 @@ test("what was dropped unread is asked again, and what was answered is not", asy
   assert.deepEqual(wire.of("subscribe").map((each) => each.payload.collection), ["posts", "users", "tags", "users"]);
 });
 
+test("a question that was asked twice is held once, and nothing is called back once it is closed", async () => {
+  const { list, heard, wire } = await subscribed({ onError: () => {} });
+  const answer = (live, docs) => ({ id: "1", type: "snapshot", payload: { subscription_id: live, docs, total: docs.length, cursor: "a.1" } });
+  const ended = () => wire.of("unsubscribe").map((each) => each.payload.subscription_id);
+  await wire.hear({ type: "error", payload: { code: "RATE_LIMITED", message: "Too many." } });
+  await pass(3_000);
+  assert.equal(wire.of("subscribe").length, 2);
+  await wire.hear(answer("first", [{ id: "a" }]), answer("second", [{ id: "b" }]));
+  assert.deepEqual(ended(), ["first"]);
+  await wire.hear({ type: "delta", payload: { subscription_id: "first", changes: { inserts: [{ id: "c" }] }, cursor: "a.2" } });
+  assert.deepEqual(list.docs, [{ id: "b" }]);
+  list.close();
+  assert.deepEqual(ended(), ["first", "second"]);
+  const calls = heard.length;
+  await wire.hear(answer("third", []), { type: "delta", payload: { subscription_id: "second", changes: { inserts: [{ id: "d" }] }, cursor: "a.3" } });
+  assert.deepEqual([heard.length, ended().at(-1)], [calls, "third"]);
+});
+
+test("an answer that was only late is not asked for again", async () => {
+  const { wire } = await subscribed({ onError: () => {} });
+  await wire.hear({ type: "error", payload: { code: "RATE_LIMITED", message: "Too many." } }, snapshot("1", []));
+  alyx.subscribe("users", {}, () => {});
+  await pass(10_000);
+  assert.deepEqual(wire.of("subscribe").map((each) => each.payload.collection), ["posts", "users"]);
+});
+
 test("a question that is larger than a message may be is refused here", async () => {
   const { failed } = await subscribed({}, { filter: { text: "x".repeat(70_000) } });
   assert.equal(failed[0].code, "INVALID_MESSAGE");
@@ -358,6 +384,51 @@ test("who signs out while a token is renewed stays signed out", async () => {
   assert.deepEqual(Wire.all[1].sent.map((each) => each.type), ["subscribe"]);
 });
 
+test("who signs out while a sign-in is under way is signed out, and nothing is asked in between", async () => {
+  const { wire } = await subscribed();
+  const [first, second] = [alyx.auth("a"), alyx.auth(null)];
+  alyx.subscribe("users", {}, () => {});
+  assert.deepEqual(wire.of("auth").map((each) => each.payload.token), ["a", null]);
+  await wire.hear({ id: wire.of("auth")[0].id, type: "authenticated", payload: { user_id: "u" } });
+  assert.equal(wire.of("subscribe").length, 1);
+  await wire.hear({ id: wire.of("auth")[1].id, type: "authenticated", payload: { user_id: null } });
+  assert.equal(wire.of("subscribe").length, 2);
+  assert.deepEqual([await first, await second], ["u", null]);
+  await wire.drop(1006);
+  await pass(125);
+  await Wire.all[1].open();
+  assert.equal(Wire.all[1].of("auth").length, 0);
+});
+
+test("a token that is refused brings back what the server agreed to last, and nothing that was left behind", async () => {
+  const { wire } = await subscribed({ token: "old" });
+  await wire.hear({ id: wire.sent[0].id, type: "authenticated", payload: { user_id: "u" } });
+  const refused = [alyx.auth("bad"), alyx.auth(null), alyx.auth("worse")].map((each) => each.catch((error) => error.code));
+  const [, bad, out, worse] = wire.of("auth");
+  await wire.hear(refusal(bad.id, "UNAUTHORIZED"), { id: out.id, type: "authenticated", payload: { user_id: null } }, refusal(worse.id, "UNAUTHORIZED"));
+  assert.deepEqual(await Promise.all(refused), ["UNAUTHORIZED", null, "UNAUTHORIZED"]);
+  assert.equal(alyx.status, "online");
+  await wire.drop(1006);
+  await pass(125);
+  await Wire.all[1].open();
+  assert.equal(Wire.all[1].of("auth").length, 0);
+});
+
+test("a clock that is ahead does not have tokens renewed without end", async () => {
+  const claims = { iat: Date.now() / 1000 - 1500, exp: Date.now() / 1000 - 600 };
+  let asked = 0;
+  const token = `x.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.y`;
+  const { wire } = await subscribed({ getToken: async () => { asked++; return token; } });
+  await wire.hear({ id: wire.sent[0].id, type: "authenticated", payload: { user_id: "u" } });
+  for (let second = 0; second < 600; second += 20) {
+    await pass(20_000);
+    await wire.hear({ type: "pong" });
+  }
+  assert.equal(asked, 1);
+  await pass(300_000);
+  assert.equal(asked, 2);
+});
+
 test("a token that lives for seconds only is used, and renewed before it ends", async () => {
   const tokens = [jwt(3), jwt(6)], [first, second] = tokens;
   const { wire } = await subscribed({ getToken: async () => tokens.shift() });
@@ -444,6 +515,40 @@ test("a channel that may not be joined is over, a message that may not be sent i
   assert.deepEqual(Wire.all[1].sent.map((each) => each.payload.channel), ["room:2"]);
 });
 
+test("what is said in a channel while its join waits to be asked again does not end it", async () => {
+  client();
+  const failed = [];
+  const room = alyx.join("room:1", { onError: (error) => failed.push([error.code, error.passing]) });
+  const wire = Wire.all[0];
+  await wire.open();
+  await wire.hear(refusal("1", "RATE_LIMITED"));
+  assert.equal(room.send("typing"), false);
+  room.setState(5);
+  assert.equal(wire.sent.length, 1);
+  await pass(3_000);
+  assert.deepEqual(wire.of("join").map((each) => each.payload.state), [undefined, 5]);
+  assert.equal(room.send("typing"), true);
+  await wire.hear(refusal(wire.sent.at(-1).id, "FORBIDDEN"), { id: "1", type: "presence", payload: { channel: "room:1", members: [{ id: "me" }] } });
+  assert.deepEqual(failed, [["RATE_LIMITED", true], ["FORBIDDEN", true]]);
+  assert.equal(room.members.size, 1);
+});
+
+test("what was said to a former member of a channel does not count for the one that joins it again", async () => {
+  client();
+  const failed = [], seen = [];
+  const first = alyx.join("room:1", {});
+  const wire = Wire.all[0];
+  await wire.open();
+  await wire.hear({ id: "1", type: "presence", payload: { channel: "room:1", members: [{ id: "me" }] } });
+  first.leave();
+  const again = alyx.join("room:1", { onPresence: () => seen.push(1), onMessage: () => seen.push(2), onError: (error) => failed.push([error.code, error.passing]) });
+  await wire.hear({ type: "presence_diff", payload: { channel: "room:1", joins: [{ id: "ghost" }], leaves: [] } },
+    { type: "broadcast", payload: { channel: "room:1", event: "e", data: 1, from: "ghost" } },
+    { type: "left", payload: { channel: "room:1" } }, refusal(wire.of("join")[1].id, "FORBIDDEN"));
+  assert.deepEqual([failed, seen, again.members.size], [[["FORBIDDEN", false]], [], 0]);
+  alyx.join("room:1");
+});
+
 // --- records ------------------------------------------------------------------------------------------------------------------------
 
 const answers = (...given) => {
@@ -476,6 +581,7 @@ test("what is refused is an error with code, details and status, and an unreacha
   assert.deepEqual([error.code, error.status, error.message, error.details[0].field], ["VALIDATION_ERROR", 400, "The body has 1 fault.", "title"]);
   mock.method(globalThis, "fetch", async () => { throw new TypeError("refused"); });
   await assert.rejects(alyx.get("posts", "1"), { code: "NETWORK" });
+  for (const id of [".", ".."]) await assert.rejects(alyx.remove("posts", id), { code: "INVALID_ID" }); // no URL can carry them
 });
 
 test("a token that has expired is renewed once and the call made again", async () => {

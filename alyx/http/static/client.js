@@ -62,8 +62,11 @@ const tell = (callback, ...words) => {
   try { callback?.(...words); } catch (error) { queueMicrotask(() => { throw error; }); } // a fault of the page stays the page's
 };
 
-function expiry(token) { // milliseconds since 1970 at which a JWT ends; Infinity where it does not say
-  try { return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).exp * 1000 || Infinity; } catch { return Infinity; }
+function claims(token) { // when a JWT begins and ends, in milliseconds since 1970; Infinity where it does not say
+  try {
+    const { iat, exp } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    return { iat: iat * 1000 || Infinity, exp: exp * 1000 || Infinity };
+  } catch { return { iat: Infinity, exp: Infinity }; }
 }
 
 export class Alyx {
@@ -71,6 +74,7 @@ export class Alyx {
   clientId = null; // what this connection is called among the members of a channel
   #url; #token; #getToken; #WebSocket; #onStatus; #onError; #count = 0; #attempt = 0;
   #socket = null; #ready = false; #retry; #watcher; #steady; #renewal;
+  #agreed = null; #signing = 0; #ahead = 0; // the token that the server took last, `auth`s without an answer, ms that our clock is ahead
   #subs = new Map(); #live = new Map(); #asked = new Map(); #rooms = new Map(); // by message id, by subscription_id, by message id, by channel
   #awake = () => { if (this.status === "waiting") this.#connect(); };
 
@@ -114,8 +118,9 @@ export class Alyx {
       if (type !== "delta") this.#end(live);
       return;
     }
+    if (sub.live && sub.live !== live && this.#live.delete(sub.live)) this.#end(sub.live); // it was asked twice
     this.#live.set(live, sub);
-    Object.assign(sub, { live, cursor });
+    Object.assign(sub, { live, cursor, sent: true });
     if (type === "resumed") return;
     if (type === "snapshot") sub.byKey.clear();
     for (const id of changes.deletes ?? []) sub.byKey.delete(String(id));
@@ -135,12 +140,12 @@ export class Alyx {
     const room = { id: String(++this.#count), channel, state, onPresence, onMessage, onError, sent: false, joined: false };
     room.handle = {
       members: new Map(),
-      send: (event, data = null) => room.sent && this.#send("broadcast", { channel, event, data }, room.id),
-      setState: (next = null) => { room.state = next; if (room.sent) this.#send("state", { channel, state: next }, room.id); },
+      send: (event, data = null) => room.sent && this.#send("broadcast", { channel, event, data }, `${room.id}m`),
+      setState: (next = null) => { room.state = next; if (room.sent) this.#send("state", { channel, state: next }, `${room.id}m`); },
       leave: () => {
         if (this.#rooms.get(channel) !== room) return;
         this.#rooms.delete(channel);
-        if (room.sent) this.#send("leave", { channel });
+        if (room.sent || room.due) this.#send("leave", { channel });
       },
     };
     this.#rooms.set(channel, room);
@@ -148,9 +153,10 @@ export class Alyx {
     return room.handle;
   }
 
-  #gather(room, type, { members = [], joins = [], leaves = [], event, data, from }) {
+  #gather(room, type, { members = [], joins = [], leaves = [], event, data, from }, id) {
+    if (type === "presence" && id === room.id) Object.assign(room, { joined: true, sent: true });
+    if (!room.joined) return undefined; // said to one that has left, and has joined anew
     if (type === "broadcast") return tell(room.onMessage, event, data, from);
-    room.joined = true;
     const all = room.handle.members;
     if (type === "presence") all.clear();
     for (const id of leaves) all.delete(id);
@@ -163,39 +169,46 @@ export class Alyx {
   /** Signs in with another token, or out with null; every subscription is judged anew. Resolves when the server has agreed, with the
    *  user's id; with null where there is no connection that could tell. A token that the server refuses changes nothing. */
   async auth(token) {
-    const before = this.#token, socket = this.#socket;
-    this.#token = token ?? null;
-    if (!this.#ready) { // the next connection, or the one that is just greeted, takes it
+    const socket = this.#socket, mine = (this.#token = token ?? null);
+    if (!this.#ready && !this.#signing) { // the next connection, or the one that is just greeted, takes it
       if (this.status === "unauthorized") this.#attempt = 0;
       if (!socket) this.#connect();
       return null;
     }
     this.#ready = false; // what is asked meanwhile is sent when it is clear who asks
+    this.#signing++; // the server answers them in order, so the last one that it agrees to counts
     try {
-      return (await this.#ask("auth", { token: this.#token })).user_id;
+      const { user_id } = await this.#ask("auth", { token: mine });
+      this.#agreed = mine;
+      return user_id;
     } catch (error) {
       if (socket !== this.#socket) return null; // the connection is gone, and the next one takes the token
-      this.#token = before;
+      if (this.#token === mine && this.#signing === 1) this.#token = this.#agreed;
       throw error;
     } finally {
-      if (socket === this.#socket) this.#begin();
+      if (socket === this.#socket && !--this.#signing) this.#begin();
     }
   }
 
   async #bearer() {
-    const ends = this.#token ? expiry(this.#token) : Infinity;
+    const ends = this.#ends();
     if (this.#getToken && (this.#token === undefined || ends < Date.now() + STEADY)) await this.#fetchToken((token) => { this.#token = token; });
     return this.#token ?? null;
   }
 
   async #fetchToken(use) { // nothing, if somebody signed in or out meanwhile
     const before = this.#token, token = (await this.#getToken()) ?? null;
-    if (before === this.#token) await use(token);
+    if (before !== this.#token) return;
+    const { iat, exp } = claims(token), now = Date.now();
+    this.#ahead = exp < now + STEADY && iat !== Infinity ? now - iat : 0; // over already when it comes: by our clock alone
+    await use(token);
   }
+
+  #ends() { return this.#token ? claims(this.#token).exp + this.#ahead : Infinity; }
 
   #renewLater() {
     clearTimeout(this.#renewal);
-    const left = this.#token && this.#getToken ? expiry(this.#token) - Date.now() : Infinity;
+    const left = this.#getToken ? this.#ends() - Date.now() : Infinity;
     if (left === Infinity) return;
     this.#renewal = setTimeout(async () => {
       try { await this.#fetchToken((token) => this.auth(token)); } catch { if (this.#ready) this.#renewLater(); }
@@ -243,10 +256,11 @@ export class Alyx {
     const socket = this.#socket;
     this.#socket = null;
     this.#ready = false;
+    this.#signing = 0;
     for (const timer of [this.#retry, this.#watcher, this.#steady, this.#renewal]) clearTimeout(timer);
     try { socket?.close(); } catch { /* it never opened */ }
     this.#live.clear();
-    for (const each of [...this.#subs.values(), ...this.#rooms.values()]) Object.assign(each, { sent: false, joined: false, live: undefined });
+    for (const each of [...this.#subs.values(), ...this.#rooms.values()]) Object.assign(each, { sent: false, due: false, joined: false, live: undefined });
     for (const { reject } of this.#asked.values()) reject(new AlyxError({ code: "NETWORK", message: "The connection was lost." }));
     this.#asked.clear();
   }
@@ -285,7 +299,9 @@ export class Alyx {
       if (socket === this.#socket) this.#lost(/^(UNAUTHORIZED|TOKEN_)/.test(error.code) ? 4401 : 0);
       return;
     }
-    if (socket === this.#socket) this.#begin();
+    if (socket !== this.#socket) return;
+    this.#agreed = this.#token ?? null;
+    this.#begin();
   }
 
   #begin() {
@@ -299,10 +315,10 @@ export class Alyx {
     if (!this.#socket && this.status !== "waiting" && this.status !== "unauthorized") this.#connect();
     if (!this.#ready) return;
     for (const sub of this.#subs.values()) {
-      if (!sub.sent) sub.sent = this.#try(sub, "subscribe", { ...sub.question, ...(sub.cursor && { since: sub.cursor }) });
+      if (!sub.sent && !sub.due) sub.sent = this.#try(sub, "subscribe", { ...sub.question, ...(sub.cursor && { since: sub.cursor }) });
     }
     for (const room of this.#rooms.values()) {
-      if (!room.sent) room.sent = this.#try(room, "join", { channel: room.channel, ...(room.state !== undefined && { state: room.state }) });
+      if (!room.sent && !room.due) room.sent = this.#try(room, "join", { channel: room.channel, ...(room.state !== undefined && { state: room.state }) });
     }
   }
 
@@ -338,14 +354,15 @@ export class Alyx {
     else if (type === "authenticated") this.#asked.get(id)?.resolve(payload);
     else if (type === "error") {
       const error = new AlyxError(payload);
-      const entry = sub ?? room ?? [...this.#rooms.values()].find((each) => each.id === id);
+      const entry = sub ?? [...this.#rooms.values()].find((each) => each.id === id || `${each.id}m` === id);
       if (this.#asked.has(id)) this.#asked.get(id).reject(error);
+      else if (entry && entry.id !== id && !sub) tell(entry.onError, Object.assign(error, { passing: true })); // a message's end, not the channel's
       else if (entry) this.#refused(entry, error);
       else if (id === undefined) this.#unread(error);
-    } else if (type === "left" && payload.code && room) { // the channel's rule does not let this client in any more
+    } else if (type === "left" && payload.code && room?.joined) { // the channel's rule does not let this client in any more
       room.joined = false;
       this.#refused(room, new AlyxError({ code: payload.code, message: `You may not be in ${room.channel} any more.` }));
-    } else if (room && ["presence", "presence_diff", "broadcast"].includes(type)) this.#gather(room, type, payload);
+    } else if (room && ["presence", "presence_diff", "broadcast"].includes(type)) this.#gather(room, type, payload, id);
   }
 
   #unread(error) { // a message was dropped unread, so nobody knows which: whatever has no answer yet is asked again
@@ -361,9 +378,10 @@ export class Alyx {
     if (entry.joined) return tell(entry.onError, error);
     if (error.passing) { // asked again shortly
       const socket = this.#socket; // a new connection asks by itself
+      Object.assign(entry, { sent: false, due: true });
       setTimeout(() => {
-        if (socket !== this.#socket || entry.live || entry.joined) return;
-        entry.sent = false;
+        if (socket !== this.#socket) return;
+        entry.due = false;
         this.#flush();
       }, 1_000 + 4_000 * Math.random());
     } else {
@@ -393,6 +411,7 @@ export class Alyx {
   remove(collection, id) { return this.#call("DELETE", [collection, id], {}); }
 
   async #call(method, path, { query, data, idempotencyKey }, again = true) {
+    if (path.some((each) => /^\.\.?$/.test(each))) throw new AlyxError({ code: "INVALID_ID", message: "No URL can carry a name of dots." });
     const token = await this.#bearer();
     const headers = { ...(token && { authorization: `Bearer ${token}` }), ...(data !== undefined && { "content-type": "application/json" }),
       ...(idempotencyKey && { "idempotency-key": idempotencyKey }) };

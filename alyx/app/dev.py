@@ -100,6 +100,7 @@ class _Session:
         self._access = access
         self._stop = asyncio.Event()
         self._next: Config | None = None
+        self._ended = False
         self._reloading: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
 
@@ -139,7 +140,11 @@ class _Session:
                     with contextlib.suppress(asyncio.CancelledError):
                         await watching
                     self.good = _Good(config, reload.source)
-        return self._next
+        return None if self._ended else self._next
+
+    def _end(self) -> None:
+        """A signal: nothing comes after this session, also if it was about to give way to other settings."""
+        self._ended = True
 
     def _remark(self, source: Source) -> None:
         for text in [*build.remarks(self._config, source), *secret.remarks(self._config)]:

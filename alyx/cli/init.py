@@ -67,5 +67,6 @@ def _next_steps(directory: Path, files: dict[str, bytes]) -> None:
         console.line("  [name]alyx db seed seed.yaml[/]  bring in sample data")
     if "web/index.html" in files:
         console.line(
-            "  [name]python3 -m http.server --bind 127.0.0.1 --directory web 8000[/]  the page, at http://127.0.0.1:8000"
+            "  [name]python3 -m http.server --bind 127.0.0.1 --directory web 8000[/]\n"
+            "                       in another terminal: the page, at http://127.0.0.1:8000"
         )

@@ -108,7 +108,7 @@ class AccessLog:
         dim, plain = (_DIM, _PLAIN) if color else ("", "")
         parts = [
             f"{dim}{time.strftime('%H:%M:%S', time.localtime(moment))}{plain}",
-            f"{escape(method):<7}{escape(path)}",
+            f"{escape(method):<7} {escape(path)}",
             f"{shade}{status}{plain}",
             f"{dim}{_milliseconds(seconds)}{plain}",
         ]

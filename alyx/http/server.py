@@ -99,15 +99,16 @@ async def serve(
     started: Callable[[Serving], None] | None = None,
     draining: Callable[[], None] | None = None,
     stop: asyncio.Event | None = None,
+    told: Callable[[], None] | None = None,
     signals: bool = True,
 ) -> None:
     """Serve until `stop` is set or SIGTERM or SIGINT comes, then finish what is in flight.
 
     app: an ASGI application. sock: bound, as by `bind`; closed at the end. started: called once connections are taken.
     draining: called once it begins to stop, before the last requests are answered. stop: setting it ends the server gently,
-    within `deadlines.shutdown` seconds. signals: whether to listen for SIGTERM and SIGINT (only possible in the main thread); a
-    second one ends the server at once. Whoever gives it the signals also gives it the process: the garbage collector is then
-    set up for serving.
+    within `deadlines.shutdown` seconds. told: called at each such signal. signals: whether to listen for SIGTERM and SIGINT (only
+    possible in the main thread); a second one ends the server at once. Whoever gives it the signals also gives it the process: the
+    garbage collector and the switching of threads are then set up for serving.
     """
     chosen = options or settings.Server()
     stopping = stop if stop is not None else asyncio.Event()
@@ -118,7 +119,7 @@ async def serve(
         _settle_memory()
         # A write's thread asks for the interpreter several times; with Python's 5 ms it waits behind each delivery to thousands.
         sys.setswitchinterval(_SWITCH)
-    with _signals(stopping, server.hurry) if signals else contextlib.nullcontext():
+    with _signals(stopping, server.hurry, told) if signals else contextlib.nullcontext():
         await server.serve(sockets=[sock])
 
 
@@ -244,7 +245,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+def _signals(stopping: asyncio.Event, hurry: asyncio.Event, told: Callable[[], None] | None) -> Iterator[None]:
     """The first SIGTERM or SIGINT stops gently, the second at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -252,6 +253,8 @@ def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def heard() -> None:
+        if told is not None:
+            told()
         (hurry if stopping.is_set() else stopping).set()
 
     numbers = (signal.SIGTERM, signal.SIGINT)

@@ -15,7 +15,7 @@ from functools import partial
 
 from alyx.base.errors import AlyxError
 from alyx.realtime import asking, tokens
-from alyx.realtime.deltas import Delta, Step
+from alyx.realtime.deltas import Delta, Step, merge
 from alyx.realtime.listener import Listener
 from alyx.realtime.outlet import Client
 from alyx.realtime.pump import Database, Pump, Stage
@@ -210,16 +210,11 @@ class Asker:
 
     def _go_on(self, subscription: Subscription, listener: Listener) -> None:
         """The new rights are the old ones: what was held back is said."""
-        group = subscription.group
-        assert group is not None
-        steps, places = list(subscription.unsaid or ()), [batch.place for batch in subscription.pending or ()]
-        steps += subscription.missed(subscription.floor)
-        floor = max([subscription.floor, *(step.seq for step in steps)])
-        delta = Delta(steps, places[-1] if places else self._pump.place)
-        if delta.steps:
-            listener.deliver(subscription, delta)
-        subscription.pending = []
-        subscription.settle(floor if group.window is None else subscription.floor)
+        unsaid = subscription.unsaid
+        subscription.unsaid = None
+        if unsaid:
+            listener.deliver(subscription, merge(unsaid))
+        subscription.settle(subscription.floor)
 
     async def _move_unknown(self, ask: _Ask, view: View) -> bool:
         """Out of a view that images decide: what the client holds is not known here. So both views are read at one moment, and
@@ -240,7 +235,7 @@ class Asker:
                     self.leave(subscription)
                     return False
                 _check_size(view, found.selection)
-                unsaid = list(subscription.unsaid or ())
+                unsaid = subscription.unsaid_steps()
                 unsaid += [step for step in subscription.missed(subscription.floor) if step.seq <= seq]
                 held = {key: hash(text) for key, text in zip(before.keys, before.texts, strict=True)}
                 self._replace(subscription, entrant, group)
@@ -255,7 +250,7 @@ class Asker:
         subscription, former = ask.subscription, ask.group
         assert former.window is not None
         async with self._refresher.turn(former):  # then all of its members have what its window says
-            held, unsaid = dict(former.window.held), list(subscription.unsaid or ())
+            held, unsaid = dict(former.window.held), subscription.unsaid_steps()
             self.leave(subscription)
         subscription.pending, subscription.unsaid = [], None
         group = self._join(ask.stage, subscription, view, ask.access)

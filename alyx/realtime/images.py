@@ -37,11 +37,11 @@ class Image:
         self.change = change
         new = _load(change.after, change.hidden_after)
         old = _load(change.before, change.hidden_before)
-        self.holes = _empty(new) if _MARK in (change.after or "") else _NONE
+        self.holes = _empty(new) if _has_large(change.after, change.hidden_after) else _NONE
         if old is not None and new is not None:
             old = {**new, **old}
         # A large value that did not change is a hole of the old document as well: it stands there by way of the new one.
-        self.lost = _empty(old) if self.holes or _MARK in (change.before or "") else _NONE
+        self.lost = _empty(old) if self.holes or _has_large(change.before, change.hidden_before) else _NONE
         self.old = old
         self.new = new
         known = new if new is not None else old
@@ -58,6 +58,10 @@ class Image:
         self.new = document
         self.text = text
         self.holes = _NONE
+
+
+def _has_large(public: str | None, hidden: str | None) -> bool:
+    return (public is not None and _MARK in public) or (hidden is not None and _MARK in hidden)
 
 
 def _one_line(text: str | None) -> str | None:

@@ -43,7 +43,7 @@ class Listener:
 
     def deliver(self, subscription: Subscription, delta: Delta) -> None:
         """Send a delta, or keep it until the client has taken what was sent before."""
-        if self.closed:
+        if self.closed or not delta.steps:
             return
         if self._behind or not self.is_free():
             subscription.waiting.append(delta)

@@ -131,7 +131,6 @@ class Pump:
         self.changes = 0
         self.deliveries = 0
         self.lag = 0.0
-        self.place = ""
         self._database = database
         self._stale = stale
         self._grown = grown
@@ -280,7 +279,9 @@ class Pump:
             self._heard(name)
         last = lines[-1]
         self.lag = max(0.0, clock.seconds() - last.at / 1000)
-        place = self.place = tokens.place(epoch, last.seq, last.nonce)
+        ahead = any(each.until > last.seq for each in self._read_ahead.values())
+        # A client that has a newer record than its place says must not go on from there: it would not hear of the record's past.
+        place = tokens.place(epoch, last.seq, ~last.nonce if ahead else last.nonce)
         for view, found in batch.views.items():
             if stage is not self.stage:
                 return
@@ -339,7 +340,11 @@ class Pump:
         groups = dict.fromkeys(concern.holding(view, image))
         if view.passes(image.new) and image.new is not None:
             ip = next(iter(view.groups.values())).access.ip if view.groups else ""
-            found = await self._ask(partial(asking.audience, stage.planner, view, image.new, ip))
+            try:
+                found = await self._database.read(partial(asking.audience, stage.planner, view, image.new, ip))
+            except DatabaseError as error:  # then it may concern anybody; to wait would hold up all others
+                _log.warning("whom a change concerns could not be asked: %s", error)
+                found = None
             if found is None:
                 return list(view.groups.values())
             groups |= dict.fromkeys(concern.by_audience(view, image, found))

@@ -110,7 +110,7 @@ def read_message(text: str) -> Message:
     try:
         given = json.parse(text.encode(), max_depth=_DEPTH)
     except (json.InvalidJSON, UnicodeEncodeError) as error:
-        raise Unreadable(None, AlyxError("INVALID_MESSAGE", f"The message is {_why(error)}.")) from None
+        raise Unreadable(_id_of(text), AlyxError("INVALID_MESSAGE", f"The message cannot be read: {_why(error)}.")) from None
     if not isinstance(given, dict):
         raise Unreadable(None, AlyxError("INVALID_MESSAGE", "A message is an object."))
     message_id = given.get("id")
@@ -125,12 +125,22 @@ def read_message(text: str) -> Message:
     return Message(message_id, given["type"], payload or {})
 
 
+def _id_of(text: str) -> object:
+    """The id of a message whose numbers are too large, so that its sender hears of it."""
+    try:
+        given = json.parse(text.encode(), max_depth=_DEPTH, big_integers=True)
+    except (json.InvalidJSON, UnicodeEncodeError):
+        return None
+    message_id = given.get("id") if isinstance(given, dict) else None
+    return message_id if _is_id(message_id) else None
+
+
 def _why(error: Exception) -> str:
     return str(error) if isinstance(error, json.InvalidJSON) else "not valid text"
 
 
 def _is_id(value: Any) -> bool:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and json.INT_MIN <= value <= json.INT_MAX):
         return True
     if not isinstance(value, str) or len(value) > _LONGEST_ID:
         return False

@@ -55,7 +55,7 @@ class Subscription:
         self.group: Group | None = None
         self.floor = 0
         self.pending: list[Batch] | None = None
-        self.unsaid: list[Step] | None = None
+        self.unsaid: list[Delta] | None = None
         self.waiting: list[Delta] = []
         self.closed = False
 
@@ -78,13 +78,17 @@ class Subscription:
         if self.pending is None:
             self.owner.deliver(self, delta)
         elif self.unsaid is not None:
-            self.unsaid += delta.steps
+            self.unsaid.append(delta)
 
     def hold_back(self, waiting: Iterable[Delta]) -> None:
         """Say nothing more by the rights of now: others are about to be in force. waiting: what was not sent yet."""
         if self.unsaid is None:
-            self.unsaid = [step for delta in waiting for step in delta.steps]
+            self.unsaid = list(waiting)
             self.pending = self.pending or []
+
+    def unsaid_steps(self) -> list[Step]:
+        """What was made by former rights and not said."""
+        return [step for delta in self.unsaid or () for step in delta.steps]
 
     def settle(self, seq: int) -> None:
         """The client has everything up to this change; what came meanwhile follows."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import sqlite3
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,11 +136,13 @@ def text(seconds: float) -> str:
 
 
 class Gate:
-    """Stands before an engine's reads. hold: names of works whose answers wait until `open` is set. fail: name -> errors to raise
+    """Stands before an engine's reads. hold: names of works whose answers wait until `open` is set, before:
+    which are not even begun until then. fail: name -> errors to raise
     first."""
 
     def __init__(self, stage: Stage) -> None:
         self.hold: set[str] = set()
+        self.before: set[str] = set()
         self.fail: dict[str, list[Exception]] = {}
         self.open = asyncio.Event()
         self.reached = asyncio.Event()
@@ -151,6 +153,9 @@ class Gate:
         name = getattr(getattr(work, "func", None), "__name__", "")
         if self.fail.get(name):
             raise self.fail[name].pop(0)
+        if name in self.before:
+            self.reached.set()
+            await self.open.wait()
         found = await self._read(work)
         if name in self.hold:
             self.reached.set()
@@ -225,11 +230,13 @@ class Stage(Backend):
     async def outside(self, sql: str, *values: Any) -> None:
         """A commit of another program."""
 
-        def commit() -> None:
-            with contextlib.closing(sqlite3.connect(self.path)) as connection, connection:
-                connection.execute(sql, values)
-
-        await asyncio.to_thread(commit)
+        # In a process of its own: to open and close the file in this one would drop the locks that it holds.
+        script = (
+            "import sqlite3,sys,json; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2], json.loads(sys.argv[3])); c.commit()"
+        )
+        arguments = [sys.executable, "-c", script, str(self.path), sql, json.dumps(values)]
+        process = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, timeout=20)
+        assert process.returncode == 0, process.stderr
 
     async def listed(self, path: str, *, user: str | None = None, role: str = "user") -> list[Any]:
         """The REST list."""

@@ -201,3 +201,42 @@ def test_a_moment_that_is_none_stops_nothing(stage: Stage) -> None:
         await reader.until(sub, lambda view: set(view) == {2})
 
     stage.run(story)
+
+
+def test_a_record_that_was_read_ahead_of_its_changes_is_not_resumed_behind_them(stage: Stage) -> None:
+    async def story() -> None:
+        reader = stage.person()
+        sub = await reader.subscribe("posts")
+        gate = Gate(stage)
+        gate.before.add("stored")
+        await stage.write("POST", "/posts", {"id": 1, "title": "t", "author": "ann", "body": "x" * 5000})
+        await gate.reached.wait()
+        await stage.write("PATCH", "/posts/1", {"status": "published"}, user="ann")
+        gate.before.clear()
+        gate.open.set()
+        await reader.until(sub, lambda view: set(view) == {1})
+        cursors = [each["payload"]["cursor"] for each in reader.line.messages if each["type"] == "delta"]
+        reader.session.lost()
+        await stage.write("PATCH", "/posts/1", {"status": "draft"}, user="ann")
+        for cursor in cursors:
+            again = stage.person()
+            answer = await again.ask("subscribe", collection="posts", since=cursor)
+            resumed = answer["payload"]["subscription_id"]
+            if answer["type"] == "resumed":
+                again.views[resumed] = {1: {"id": 1}}
+            await again.until(resumed, lambda view: not view)
+
+    stage.run(story)
+
+
+def test_a_large_internal_value_is_judged_as_what_it_is(stage: Stage) -> None:
+    async def story() -> None:
+        reader = stage.person()
+        sub = await reader.subscribe("sealed")
+        await stage.outside("INSERT INTO sealed (id, seal) VALUES (1, ?)", "open " + "x" * 5000)
+        await stage.outside("INSERT INTO sealed (id, seal) VALUES (2, ?)", "shut " + "x" * 5000)
+        await reader.until(sub, lambda view: set(view) == {1})
+        await stage.outside("UPDATE sealed SET seal = ? WHERE id = 1", "shut " + "y" * 5000)
+        await reader.until(sub, lambda view: not view)
+
+    stage.run(story)

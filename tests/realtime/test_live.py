@@ -47,6 +47,11 @@ collections:
       read: "collections.members.exists(m, m.team == doc.team && m.user == auth.id)"
       update: "true"
       delete: "true"
+  sealed:
+    fields:
+      id: { type: int, primary: true }
+      seal: { type: text, internal: true, nullable: true }
+    rules: { create: "true", read: "doc.seal.startsWith('open')", update: "true", delete: "true" }
   odd:
     fields:
       id: { type: int, primary: true }

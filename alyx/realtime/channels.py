@@ -30,6 +30,11 @@ __all__ = ["Channels", "Judge", "Kind", "Party"]
 
 MOST_CHANNELS = 100
 """Channels that one connection may be in."""
+LARGEST_STATES = 65_536
+"""Bytes of all states of one connection."""
+LISTED_RATE = 262_144.0
+"""Bytes of members that one connection is told per second because it joins, and four times that at once: a join of a few bytes is
+answered by up to a megabyte."""
 AGAIN = 0.5
 """Seconds that lie at least between two rounds of judging members again."""
 BEAT = 60.0
@@ -56,11 +61,14 @@ class Kind:
 
 @dataclass(slots=True, eq=False)
 class _Holder:
-    """One connection that has sent a message about channels. gone: it is lost."""
+    """One connection that has sent a message about channels. gone: it is lost. listed: bytes of members that it was told of late,
+    as of listed_at."""
 
     party: Party
     seats: dict[str, Seat] = field(default_factory=dict)
     gone: bool = False
+    listed: float = 0.0
+    listed_at: float = 0.0
 
 
 class Channels:
@@ -119,7 +127,7 @@ class Channels:
     async def receive(self, party: Party, kind: str, message_id: str | None, payload: Mapping[str, Any]) -> None:
         """One message of a client; the next one of the same client must wait for it. kind: `join, leave, state, broadcast`.
 
-        Raises AlyxError INVALID_PAYLOAD, FORBIDDEN, SUBSCRIPTION_LIMIT_REACHED or RATE_LIMITED, and DatabaseError.
+        Raises AlyxError INVALID_PAYLOAD, FORBIDDEN, SUBSCRIPTION_LIMIT_REACHED, RATE_LIMITED or OVERLOADED, and DatabaseError.
         """
         holder = self._holders.get(party.client_id)
         if holder is None:
@@ -130,7 +138,9 @@ class Channels:
             self._leave(holder, message_id, payload)
         elif kind == "state":
             name, state = channel_wire.read_name(payload, "state"), channel_wire.read_state(payload, required=True)
-            self._rooms.restate(_seat(holder, name), state)
+            seat = _seat(holder, name)
+            _check_states(holder, name, state)
+            self._rooms.restate(seat, state)
         elif kind == "broadcast":
             await self._broadcast(holder, payload)
         else:
@@ -148,6 +158,7 @@ class Channels:
         name, state = channel_wire.read_name(payload, "state"), channel_wire.read_state(payload, required=False)
         if name.whole not in holder.seats and len(holder.seats) >= MOST_CHANNELS:
             raise AlyxError("SUBSCRIPTION_LIMIT_REACHED", f"A connection may be in {MOST_CHANNELS} channels at once.")
+        _check_states(holder, name, state)
         generation = self._generation
         allowed = await self._admits(holder, name)
         if holder.gone:
@@ -157,9 +168,18 @@ class Channels:
             if seat is not None:
                 self._expel(holder, seat)
             raise _forbidden()
+        self._check_listing(holder, name)
         holder.seats[name.whole] = self._rooms.sit(holder.party, name, state, message_id, seat)
         if generation != self._generation:
             self._judge_later({name.kind})  # what changed while this was judged came too early for the member to be found
+
+    def _check_listing(self, holder: _Holder, name: Name) -> None:
+        """Count what a connection is told by a join. Raises AlyxError RATE_LIMITED."""
+        now = self._now()
+        listed = max(0.0, holder.listed - (now - holder.listed_at) * LISTED_RATE)
+        if listed >= 4 * LISTED_RATE:
+            raise AlyxError("RATE_LIMITED", "You join too many large channels; try again later.", retry_after=1)
+        holder.listed, holder.listed_at = listed + self._rooms.size(name), now
 
     def _leave(self, holder: _Holder, message_id: str | None, payload: Mapping[str, Any]) -> None:
         name = channel_wire.read_name(payload)
@@ -289,6 +309,13 @@ class Channels:
         del holder.seats[seat.name.whole]
         self._rooms.leave(seat)
         holder.party.send(channel_wire.expelled(seat.name.whole))
+
+
+def _check_states(holder: _Holder, name: Name, state: bytes) -> None:
+    """Raises AlyxError where a new state in this channel makes all of a connection too large."""
+    others = sum(seat.size for whole, seat in holder.seats.items() if whole != name.whole)
+    if others + len(state) > LARGEST_STATES:
+        raise AlyxError("SUBSCRIPTION_LIMIT_REACHED", f"The states of a connection may have {LARGEST_STATES} bytes together.")
 
 
 def _seat(holder: _Holder, name: Name) -> Seat:

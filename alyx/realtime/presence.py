@@ -93,6 +93,11 @@ class Presence:
         return [*self._shown.values(), own] if own is not None else list(self._shown.values())
 
     @property
+    def size(self) -> int:
+        """Bytes of those who are shown."""
+        return self._bytes
+
+    @property
     def changed(self) -> bool:
         """Whether there is something to settle."""
         return bool(self._told)

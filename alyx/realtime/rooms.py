@@ -25,6 +25,10 @@ PAUSE = 0.05
 """Seconds that a change of a channel's members waits for others."""
 _CHUNK = 32_768
 """Bytes of members after which the message to a new peer is cut in two: what is read of it in one go takes a few milliseconds."""
+MOST_BYTES = 256 * 2**20
+"""Bytes that the members of this process may take; each other process keeps a copy."""
+_MEMBER = 1_024
+"""Bytes that a member and its part of a channel take besides what is said of it."""
 _STEP = 256
 """Members of a lost process that leave in one go."""
 
@@ -47,12 +51,14 @@ class Party(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """One connection in one channel. live: it has not left. fresh: it got a listing since the last difference."""
+    """One connection in one channel. live: it has not left. fresh: it got a listing since the last difference. size: bytes of its
+    state."""
 
     party: Party
     name: Name
     live: bool = True
     fresh: bool = True
+    size: int = 0
     may_send: bool = False
     may_send_until: float = 0.0
 
@@ -81,17 +87,22 @@ class Rooms:
         self._coming: dict[str, set[tuple[str, str]]] = {}
         self._leaving: dict[str, list[tuple[str, str]]] = {}
         self._fanout = Fanout(call_later, now)
+        self._bytes = 0
         self._counts = {"members": 0, "diffs": 0, "broadcasts": 0, "dropped": 0}
 
     # Members of this process ------------------------------------------------------------------------------------------------
 
     def sit(self, party: Party, name: Name, state: bytes, message_id: str | None, seat: Seat | None = None) -> Seat:
         """Put a connection into a channel and answer it with who is there. seat: the one that it has there already, whose state
-        is replaced; raises what `restate` does."""
-        room = self._room(name.whole)
+        is replaced. Raises what `restate` does, and then nothing has changed."""
         if seat is None:
+            self._check_room_for(_MEMBER + len(state))
+            room = self._room(name.whole)
             seat = room.seats[party.client_id] = Seat(party, name)
             self._counts["members"] += 1
+            self._bytes += _MEMBER
+        else:
+            room = self._rooms[name.whole]
         self.restate(seat, state)
         seat.fresh = True
         listing = room.presence.listing(party.client_id)
@@ -99,11 +110,24 @@ class Rooms:
         return seat
 
     def restate(self, seat: Seat, state: bytes) -> None:
-        """Give a member a new state. Raises AlyxError RATE_LIMITED where the states of a channel would become too large."""
+        """Give a member a new state. Raises AlyxError RATE_LIMITED where the states of a channel would become too large together,
+        OVERLOADED where those of the process would."""
+        self._check_room_for(len(state) - seat.size)
         member = channel_wire.member(seat.party.client_id, seat.party.identity.id, state)
         if not self._rooms[seat.name.whole].presence.fits(member):
             raise AlyxError("RATE_LIMITED", "The states of this channel's members are too large together.", retry_after=1)
+        self._bytes += len(state) - seat.size
+        seat.size = len(state)
         self._tell_all(seat, member)
+
+    def _check_room_for(self, more: int) -> None:
+        if more > 0 and self._bytes + more > MOST_BYTES:
+            raise AlyxError("OVERLOADED", "The server has too many members in channels; try again later.", retry_after=5)
+
+    def size(self, name: Name) -> int:
+        """Bytes that whoever joins this channel now is told, about."""
+        room = self._rooms.get(name.whole)
+        return room.presence.size if room is not None else 0
 
     def rename(self, seat: Seat) -> None:
         """Its connection may be another user's now: show that."""
@@ -119,6 +143,7 @@ class Rooms:
         room = self._rooms[whole]
         del room.seats[client_id]
         self._counts["members"] -= 1
+        self._bytes -= _MEMBER + seat.size
         room.presence.drop(client_id)
         self._relay.send({"drop": [whole, client_id]})
         self._changed(whole, room)
@@ -233,6 +258,7 @@ class Rooms:
             "channels": float(len(self._rooms)),
             "channel_members": float(self._counts["members"]),
             "channel_members_elsewhere": float(sum(len(remote) for remote in self._remote.values())),
+            "channel_bytes": float(self._bytes),
             "channel_diffs_total": float(self._counts["diffs"]),
             "channel_broadcasts_total": float(self._counts["broadcasts"]),
             "channel_broadcasts_dropped_total": float(self._counts["dropped"]),

@@ -14,7 +14,7 @@ from alyx.base.errors import AlyxError
 from alyx.base.identity import Identity
 from alyx.database.work import Unavailable
 from alyx.realtime import channels as module
-from alyx.realtime import fanout, presence
+from alyx.realtime import fanout, presence, rooms
 from alyx.realtime.channel_wire import Name
 from alyx.realtime.peers import Alone
 from alyx.realtime.presence import LISTED, Member, Presence
@@ -490,6 +490,59 @@ def test_the_states_of_a_channel_are_shown_up_to_a_size(monkeypatch: pytest.Monk
         assert set(crowd[1].shown["room"]) == {"c1", "c3"}
 
     monkeypatch.setattr(presence, "LISTED_BYTES", 1000)
+    run(body)
+
+
+def test_whoever_joins_again_and_again_is_told_the_members_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(world: World) -> None:
+        ann, bob = world.client("c1"), world.client("c2")
+        await bob.say("join", "room", state="x" * 2_000)
+        for _ in range(4):
+            await ann.say("join", "room")
+            await ann.say("leave", "room")
+        assert await ann.refused("join", "room") == "RATE_LIMITED"
+        await bob.say("state", "room", state=1)
+        await world.clock.pass_(1.0)
+        await ann.say("join", "room")
+        assert ann.shown["room"] == {"c1": None, "c2": 1}
+
+    monkeypatch.setattr(module, "LISTED_RATE", 2_000.0)
+    run(body)
+
+
+def test_the_states_of_a_connection_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(world: World) -> None:
+        ann = world.client("c1")
+        await ann.say("join", "room:1", state="x" * 600)
+        assert await ann.refused("join", "room:2", state="x" * 600) == "SUBSCRIPTION_LIMIT_REACHED"
+        await ann.say("join", "room:2")
+        assert await ann.refused("state", "room:2", state="x" * 600) == "SUBSCRIPTION_LIMIT_REACHED"
+        await ann.say("state", "room:1", state="y" * 700)
+        await ann.say("leave", "room:1")
+        await ann.say("state", "room:2", state="x" * 600)
+
+    monkeypatch.setattr(module, "LARGEST_STATES", 1_000)
+    run(body)
+
+
+def test_the_members_of_a_process_take_no_more_memory_than_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(world: World) -> None:
+        ann, bob = world.client("c1"), world.client("c2")
+        for number in range(4):
+            await ann.say("join", f"room:{number}")
+        assert await bob.refused("join", "room:0") == "OVERLOADED"
+        assert bob.take() == []
+        await ann.say("state", "room:0", state=1)
+        await ann.say("leave", "room:3")
+        await bob.say("join", "room:0", state="x" * 500)
+        assert await bob.refused("state", "room:0", state="x" * 2_000) == "OVERLOADED"
+        assert await ann.refused("join", "room:3") == "OVERLOADED"
+        world.channels.gone(bob)
+        await ann.say("join", "room:3")
+        world.channels.gone(ann)
+        assert world.channels.numbers()["channel_bytes"] == world.channels.numbers()["channels"] == 0
+
+    monkeypatch.setattr(rooms, "MOST_BYTES", 5_000)
     run(body)
 
 

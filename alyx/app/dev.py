@@ -132,7 +132,13 @@ class _Session:
                 try:
                     async with program.running():
                         await server.serve(
-                            program.edge, sock, config.server(), started=started, draining=program.drain, stop=self._stop
+                            program.edge,
+                            sock,
+                            config.server(),
+                            started=started,
+                            draining=program.drain,
+                            stop=self._stop,
+                            told=self._end,
                         )
                 finally:
                     self._stop.set()

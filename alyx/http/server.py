@@ -107,7 +107,7 @@ async def serve(
     app: an ASGI application. sock: bound, as by `bind`; closed at the end. started: called once connections are taken.
     draining: called once it begins to stop, before the last requests are answered. stop: setting it ends the server gently,
     within `deadlines.shutdown` seconds. told: called at each such signal. signals: whether to listen for SIGTERM and SIGINT (only
-    possible in the main thread); a second one ends the server at once. Whoever gives it the signals also gives it the process: the
+    possible in the main thread); a second one ends the server at once. Whoever gives it the signals gives it the process: the
     garbage collector and the switching of threads are then set up for serving.
     """
     chosen = options or settings.Server()

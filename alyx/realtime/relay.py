@@ -34,6 +34,8 @@ GRACE = 2.0
 """Seconds that a process may be out of reach before it is taken for dead, so that an election shows nowhere."""
 _VERSION = 1
 _LARGE = 8_192
+_SPAN = 0.0005
+"""Seconds for which frames that are there already are read before others have their turn."""
 _HANDSHAKE = 2.0
 _PULSE = 5.0
 _SILENCE = 15.0
@@ -56,6 +58,7 @@ class _Link:
         self._writer = writer
         self.peer = ""
         self.heard = time.monotonic()
+        self._turn = 0.0
         self._cut = False
 
     def write(self, frame: bytes) -> None:
@@ -79,9 +82,10 @@ class _Link:
         if not 0 < size <= LARGEST_FRAME:
             raise _Malformed
         data = await self._reader.readexactly(size)
-        if size > _LARGE:
-            await asyncio.sleep(0)  # what is there already is read without waiting; others have their turn between large frames
         self.heard = time.monotonic()
+        if size > _LARGE or self.heard - self._turn > _SPAN:
+            await asyncio.sleep(0)  # what is there already is read without waiting, so others would have no turn
+            self._turn = time.monotonic()
         try:
             return orjson.loads(data)
         except ValueError:

@@ -371,6 +371,28 @@ def test_hostile_bytes_end_only_their_own_connection(tmp_path: Path, caplog: pyt
     assert not [record for record in caplog.records if record.exc_info]
 
 
+def test_others_have_their_turn_while_a_process_sends_thousands_of_small_messages() -> None:
+    async def body() -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(framed(["from", "p1", {"drop": ["room", "nobody"]}]) * 20_000)
+        link = module._Link(reader, None)  # type: ignore[arg-type]  # nothing is written
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        for _ in range(20_000):
+            await link.read()
+        task.cancel()
+        assert turns > 10
+
+    run(body())
+
+
 def test_a_member_is_its_own_process_s_to_change() -> None:
     rooms = Rooms(Alone(), lambda delay, call: None, time.monotonic)
     rooms.heard("p1", {"put": ["room", {"id": "a", "user_id": None, "state": 1}]})

@@ -22,10 +22,14 @@ QUIET: Final = 25.0
 """Seconds of silence after which a client is asked, or shown, that the line is alive."""
 STALL: Final = 20.0
 """Seconds for which a client may take no byte while something waits for it."""
+LEAST: Final = 1_024
+"""Bytes per second that a client takes at least, over a minute in which more waits for it than may wait for any slow one."""
 FAREWELL: Final = 3.0
 """Seconds that a client has to take the last bytes and to go."""
 _MOST: Final = 65_536
 """Bytes that wait for the end of the pass; more are handed on at once, so that the transport can say when it holds them."""
+
+_MINUTE: Final = 60.0
 
 _log = logging.getLogger("alyx.http")
 
@@ -54,6 +58,7 @@ class Lasting(asyncio.Protocol):
         "_ending",
         "_given",
         "_lost",
+        "_marked",
         "_moved",
         "_progress",
         "_round",
@@ -76,6 +81,8 @@ class Lasting(asyncio.Protocol):
         self._given = 0
         self._progress = 0
         self._moved = 0.0
+        # When a minute began, and how many bytes it had got rid of then.
+        self._marked = (inf, 0)
         # Whether the session has seen that something waits, and so has to hear when nothing does.
         self._asked = False
         self._since = 0.0
@@ -178,6 +185,7 @@ class Lasting(asyncio.Protocol):
         self._given = self._transport.get_write_buffer_size() if self._transport is not None else 0
         self._progress = 0
         self._moved = 0.0
+        self._marked = (inf, 0)
 
     def resume_writing(self) -> None:
         """The kernel has everything now."""
@@ -238,12 +246,23 @@ class Lasting(asyncio.Protocol):
             self.keep_alive(now)
 
     def _check_progress(self, transport: asyncio.Transport, now: float) -> None:
-        progress = self._given - transport.get_write_buffer_size()
+        waiting = transport.get_write_buffer_size()
+        progress = self._given - waiting
+        self._check_rate(progress, waiting, now)
         if progress > self._progress or not self._moved:
             self._progress = progress
             self._moved = now
         elif now - self._moved > STALL:
             self.close(4408, "the client takes nothing")
+
+    def _check_rate(self, progress: int, waiting: int, now: float) -> None:
+        since, before = self._marked
+        if waiting <= _MOST or since == inf:
+            self._marked = (now if waiting > _MOST else inf, progress)
+        elif now - since >= _MINUTE:
+            self._marked = (now, progress)
+            if progress - before < LEAST * _MINUTE:
+                self.close(4408, "the client takes too little")
 
     def keep_alive(self, now: float) -> None:
         """Called by the sweep while nothing waits: say that the line is alive where it is time for that."""

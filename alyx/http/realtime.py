@@ -32,7 +32,7 @@ Credentials: TypeAlias = Callable[[str | None], tuple[Identity, float | None]]
 
 _VERSION: Final = "13"
 _FRESH: Final[list[Header]] = [(b"cache-control", b"no-store")]
-_STREAM: Final[list[Header]] = [*_FRESH, (b"x-accel-buffering", b"no"), (b"connection", b"close")]
+_STREAM: Final[list[Header]] = [*_FRESH, records.VARY, (b"x-accel-buffering", b"no"), (b"connection", b"close")]
 _PORT: Final = {b"http": b":80", b"https": b":443"}
 
 

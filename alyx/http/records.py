@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from alyx.http.message import Header, Request, Response
 from alyx.http.routes import Route
@@ -32,7 +32,10 @@ def routes(records: Records, streaming: Streaming | None = None) -> list[Route]:
             return await streaming(request, collection)
         answer = await records.list(_call(request), collection, request.query)
         request.hint = answer.hint
-        return _response(answer)
+        response = _response(answer)
+        if streaming is not None:
+            response.headers = [*(response.headers or ()), VARY]
+        return response
 
     async def get_document(request: Request, collection: str, key: str) -> Response:
         return _response(await records.get(_call(request), collection, key, request.query))
@@ -55,6 +58,10 @@ def routes(records: Records, streaming: Streaming | None = None) -> list[Route]:
         Route("DELETE", _DOCUMENT, delete),
         Route("POST", "/api/batch", batch),
     ]
+
+
+VARY: Final[Header] = (b"vary", b"Accept")
+"""On both answers of a list that can be streamed, so that no cache mixes them up (RFC 9110 §12.5.5)."""
 
 
 def asks_for_events(request: Request) -> bool:

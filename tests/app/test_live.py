@@ -61,6 +61,7 @@ def test_switched_on_health_and_metrics_tell_of_it(tmp_path: Path) -> None:
             client = Client(made.edge)
             assert (await client.send("GET", "/api/realtime")).status == 426
             assert (await client.send("POST", "/api/realtime/ticket")).status == 401
+            assert "Accept" in (await client.send("GET", "/api/collections/things")).headers["vary"]
             assert (await client.send("GET", "/health")).json()["components"]["realtime"]["status"] == "healthy"
             metrics = (await client.send("GET", "/metrics")).text
             for name in ("alyx_realtime_connections", "alyx_realtime_subscriptions", "alyx_changes_lag_seconds"):
@@ -88,7 +89,7 @@ def test_a_stream_goes_on_over_a_reload_and_ends_when_the_program_stops(tmp_path
                 return text
 
             client = Client(made.edge)
-            await event(b"event: snapshot", b'"docs":[]')
+            await event(b"\r\nvary: Accept\r\n", b"event: snapshot", b'"docs":[]')
             await client.send("POST", "/api/collections/things", json={"name": "one"})
             await event(b"event: delta", b'"name":"one"')
             (tmp_path / "schema.yaml").write_text(SCHEMA.replace('read: "true"', "read: \"doc.name != 'one'\""))

@@ -429,6 +429,16 @@ test("a clock that is ahead does not have tokens renewed without end", async () 
   assert.equal(asked, 2);
 });
 
+test("a token that is over by this clock alone, and does not say when it began, is renewed each minute", async () => {
+  let asked = 0;
+  const { wire } = await subscribed({ getToken: async () => { asked++; return jwt(-600); } });
+  for (let second = 0; second < 60; second += 5) {
+    for (const each of wire.of("auth")) await wire.hear({ id: each.id, type: "authenticated", payload: { user_id: "u" } });
+    await pass(5_000);
+  }
+  assert.equal(asked, 2);
+});
+
 test("a token that lives for seconds only is used, and renewed before it ends", async () => {
   const tokens = [jwt(3), jwt(6)], [first, second] = tokens;
   const { wire } = await subscribed({ getToken: async () => tokens.shift() });

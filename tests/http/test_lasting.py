@@ -274,6 +274,25 @@ def test_bytes_that_a_client_takes_count_also_while_more_is_sent_than_it_takes(m
     play(work, make)
 
 
+@both
+@pytest.mark.parametrize(
+    ("bytes_a_second", "waiting", "kept"), [(500, 200_000, False), (2_000, 500_000, True), (500, 60_000, True)]
+)
+def test_a_client_for_which_much_waits_has_to_take_a_kilobyte_a_second(
+    make: Callable[[], Lasting], bytes_a_second: int, waiting: int, kept: bool
+) -> None:
+    async def work(scene: Scene) -> None:
+        scene.wire.room = 0
+        scene.outlet.send(b"x" * waiting)
+        await turn()
+        for second in range(100):
+            scene.check(second)
+            scene.wire.take(bytes_a_second)
+        assert scene.outlet._ending != kept
+
+    play(work, make)
+
+
 def test_a_silent_client_is_sent_a_ping_and_any_word_of_it_is_an_answer() -> None:
     async def work(scene: Scene) -> None:
         scene.check(1)

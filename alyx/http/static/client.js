@@ -212,7 +212,7 @@ export class Alyx {
     if (left === Infinity) return;
     this.#renewal = setTimeout(async () => {
       try { await this.#fetchToken((token) => this.auth(token)); } catch { if (this.#ready) this.#renewLater(); }
-    }, Math.min(Math.max(left - Math.min(60_000, left / 5), 1_000), 2 ** 31 - 1));
+    }, Math.min(Math.max(left - Math.min(60_000, left / 5), left > 0 ? 1_000 : 60_000), 2 ** 31 - 1));
   }
 
   // --- the line -------------------------------------------------------------------------------------------------------------

@@ -118,7 +118,10 @@ class Realtime:
         scheme, _, place = origin.lower().partition(b"://")
         host = (request.raw_header(b"host") or b"").lower()
         port = _PORT.get(scheme, b"")
-        if not place or place.removesuffix(port) != host.removesuffix(port):
+        # Only a proxy knows whether the client speaks TLS. Who says so without one shuts out nobody but itself: no page can.
+        proxied = (request.raw_header(b"x-forwarded-proto") or b"").partition(b",")[0].strip().lower()
+        exposed = proxied == b"https" and scheme != b"https"
+        if not place or exposed or place.removesuffix(port) != host.removesuffix(port):
             raise AlyxError(
                 "FORBIDDEN",
                 "Pages of this origin may not connect.",

@@ -275,6 +275,28 @@ def test_a_page_connects_only_from_the_servers_own_origin_or_one_that_may_call(o
     on_place(work, edge=settings.Edge(cors=settings.Cors(allowed_origins=("https://app.example.com",))))
 
 
+@pytest.mark.parametrize(
+    ("origin", "told", "allowed"),
+    [
+        ("https://x", b"https", True),
+        ("http://x", b"https", False),
+        ("http://x", b"HTTPS, http", False),
+        ("http://x", b"http", True),
+    ],
+)
+def test_a_page_that_came_unprotected_does_not_connect_where_a_proxy_tells_of_tls(
+    origin: str, told: bytes, allowed: bool
+) -> None:
+    async def work(place: Place) -> None:
+        reader, writer = await place.raw()
+        writer.write(handshake(f"Origin: {origin}".encode(), b"X-Forwarded-Proto: " + told))
+        line = await asyncio.wait_for(reader.readline(), PATIENCE)
+        assert line.startswith(b"HTTP/1.1 101 " if allowed else b"HTTP/1.1 403 ")
+        await close(writer)
+
+    on_place(work)
+
+
 def test_in_dev_mode_every_port_of_localhost_may_connect() -> None:
     async def work(place: Place) -> None:
         async with place.socket(origin="http://localhost:5173") as client:

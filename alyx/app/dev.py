@@ -139,6 +139,7 @@ class _Session:
                             draining=program.drain,
                             stop=self._stop,
                             told=self._end,
+                            writing=engine.is_writing,
                         )
                 finally:
                     self._stop.set()

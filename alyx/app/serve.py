@@ -119,7 +119,15 @@ async def _serve(
             following = asyncio.create_task(follower.run())
             try:
                 async with program.running():
-                    await server.serve(program.edge, sock, config.server(), started=started, draining=program.drain, stop=stop)
+                    await server.serve(
+                        program.edge,
+                        sock,
+                        config.server(),
+                        started=started,
+                        draining=program.drain,
+                        stop=stop,
+                        writing=engine.is_writing,
+                    )
             finally:
                 following.cancel()
                 await asyncio.wait([following])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from math import inf
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -39,13 +40,14 @@ class Guard:
     refused: how often, by code, for the metrics. stopping: set at shutdown; answers then close their connection.
     """
 
-    def __init__(self, options: settings.Server) -> None:
+    def __init__(self, options: settings.Server, writing: Callable[[], bool] = lambda: False) -> None:
+        """writing: whether a write is being made just now."""
         self.options = options
         self.deadlines = options.deadlines
         self.default_head = b""
         self.stopping = False
         self.refused: dict[str, int] = {}
-        self.round = Round(asyncio.get_running_loop())
+        self.round = Round(asyncio.get_running_loop(), writing)
 
     def refuse(self, code: str, message: str) -> bytes:
         """A whole answer for what cannot reach the application; it closes the connection."""

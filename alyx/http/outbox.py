@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
 _SPAN = 0.001
 """Seconds for which live connections are written before others have their turn."""
+_REST = 0.001
 _STEP = 16
 """Connections between two looks at the clock: a write takes about 5 µs."""
 _MOST = 65_536
 """Bytes that wait; more are handed on at once, so that the transport can say when the client does not keep up."""
+
+
+def _never() -> bool:
+    return False
 
 
 class Flushes(Protocol):
@@ -32,11 +38,16 @@ class Round:
     """The outboxes of one loop that have something to say in this pass, and the connections that outlive their request.
 
     Answers go first and all of them; then live connections, for a millisecond at a time: telling thousands takes tens
-    of milliseconds, and requests come in between.
+    of milliseconds, and requests come in between. While a write is being made the loop rests in between as well, for the thread
+    that makes it needs the interpreter several times, and a loop that is never idle gives it away only when that is demanded.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, writing: Callable[[], bool] = _never) -> None:
+        """writing: whether a thread is at work on which requests wait."""
         self._call_soon = loop.call_soon
+        self._call_later = loop.call_later
+        self._writing = writing
+        self._resting = False
         self._due = False
         self._waiting: list[Outbox] = []
         self._lasting: deque[Flushes] = deque()
@@ -50,7 +61,7 @@ class Round:
 
     def add_lasting(self, connection: Flushes) -> None:
         """Have it flushed after this pass or one of the next."""
-        if not self._due:
+        if not self._due and not self._resting:
             self._due = True
             self._call_soon(self._flush)
         self._lasting.append(connection)
@@ -60,7 +71,7 @@ class Round:
         waiting, self._waiting = self._waiting, []
         for outbox in waiting:
             outbox.flush()
-        if self._lasting:
+        if self._lasting and not self._resting:
             self._flush_lasting()
 
     def _flush_lasting(self) -> None:
@@ -70,9 +81,17 @@ class Round:
             lasting.popleft().flush()
             if number % _STEP == _STEP - 1 and perf_counter() >= end:
                 break
-        if lasting and not self._due:
+        if lasting and self._writing():
+            self._resting = True
+            self._call_later(_REST, self._go_on)
+        elif lasting and not self._due:
             self._due = True
             self._call_soon(self._flush)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._lasting:
+            self._flush_lasting()
 
 
 class Outbox(asyncio.Transport):

@@ -100,19 +100,21 @@ async def serve(
     draining: Callable[[], None] | None = None,
     stop: asyncio.Event | None = None,
     told: Callable[[], None] | None = None,
+    writing: Callable[[], bool] = lambda: False,
     signals: bool = True,
 ) -> None:
     """Serve until `stop` is set or SIGTERM or SIGINT comes, then finish what is in flight.
 
     app: an ASGI application. sock: bound, as by `bind`; closed at the end. started: called once connections are taken.
     draining: called once it begins to stop, before the last requests are answered. stop: setting it ends the server gently,
-    within `deadlines.shutdown` seconds. told: called at each such signal. signals: whether to listen for SIGTERM and SIGINT (only
+    within `deadlines.shutdown` seconds. told: called at each such signal. writing: whether a write is
+    being made just now, by a thread that needs the interpreter. signals: whether to listen for SIGTERM and SIGINT (only
     possible in the main thread); a second one ends the server at once. Whoever gives it the signals gives it the process: the
     garbage collector and the switching of threads are then set up for serving.
     """
     chosen = options or settings.Server()
     stopping = stop if stop is not None else asyncio.Event()
-    guard = Guard(chosen)
+    guard = Guard(chosen, writing)
     server = _Server(app, guard, stopping, started, draining)
     _raise_file_limit(chosen.max_connections)
     if signals:

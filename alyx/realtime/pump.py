@@ -33,6 +33,8 @@ BATCH = 256
 """Lines of the log that are judged before any of them is delivered."""
 SLICE = 0.0005
 """Seconds that the loop may be held."""
+_REST = 0.001
+"""Seconds to be idle between two slices while a write is being made, whose thread needs the interpreter."""
 _EACH = 16
 _TRIES = 40
 _AGAIN = 0.25
@@ -73,6 +75,10 @@ class Database(Protocol):
 
     async def read(self, work: Callable[[], Work[T]]) -> T:
         """Run in one read transaction."""
+        ...
+
+    def is_writing(self) -> bool:
+        """Whether a write waits for its commit."""
         ...
 
     def feed(self, after: int | None = None) -> Reader:
@@ -394,7 +400,7 @@ class Pump:
     async def _breathe(self) -> None:
         """Let others run if this has taken its share."""
         if perf_counter() > self._until:
-            await asyncio.sleep(0)
+            await asyncio.sleep(_REST if self._database.is_writing() else 0)
             self._until = perf_counter() + SLICE
 
 

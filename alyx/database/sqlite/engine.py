@@ -177,6 +177,10 @@ class Engine:
         finally:
             connection.close(True)
 
+    def is_writing(self) -> bool:
+        """Whether any write waits for its commit: then the writer's thread needs the interpreter."""
+        return isinstance(self._writer, Writer) and self._writer.unanswered > 0
+
     def forget(self) -> None:
         """Drop what was learnt about query plans: the schema has changed."""
         if isinstance(self._loop_reader, LoopReader):

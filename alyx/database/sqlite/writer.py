@@ -84,6 +84,7 @@ class Writer:
         self.lost_groups = 0
         self.largest_group = 0
         self.wal_pages = 0
+        self.unanswered = 0
         self.trouble: str | None = None
         """Why the last write could not be made, None when writes work: a fixed sentence, since anybody may read it."""
         self._connect = connect
@@ -113,6 +114,7 @@ class Writer:
             raise Overloaded("the write-ahead log has grown too large; a long read keeps it from being restarted")
         future: asyncio.Future[T] = self._loop.create_future()
         self._requests.put(Request(work, future))
+        self.unanswered += 1
         return future
 
     def depth(self) -> int:
@@ -132,6 +134,7 @@ class Writer:
         self._thread.join()
 
     def _settle(self, group: list[Request], changed: bool) -> None:
+        self.unanswered -= len(group)
         for request in group:
             future = request.future
             if future.done():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
-_SPAN = 0.001
+_SPAN = 0.0004
 """Seconds for which live connections are written before others have their turn."""
 _REST = 0.001
 _STEP = 16
@@ -37,7 +37,7 @@ class Flushes(Protocol):
 class Round:
     """The outboxes of one loop that have something to say in this pass, and the connections that outlive their request.
 
-    Answers go first and all of them; then live connections, for a millisecond at a time: telling thousands takes tens
+    Answers go first and all of them; then live connections, for less than half a millisecond at a time: telling thousands takes tens
     of milliseconds, and requests come in between. While a write is being made the loop rests in between as well, for the thread
     that makes it needs the interpreter several times, and a loop that is never idle gives it away only when that is demanded.
     """

@@ -79,14 +79,19 @@ def _search(e: Expr, found: set[str]) -> None:
     if isinstance(e, tree.Column) and e.source == "doc":
         found.add(e.field.name)
         return
-    if isinstance(e, tree.Equal):
-        parts = [part for part, other in ((e.left, e.right), (e.right, e.left)) if not (_is_column(part) and _is_short(other))]
-    elif isinstance(e, tree.Contains) and isinstance(e.container, tree.ListOf) and _is_column(e.item):
-        parts = [] if all(map(_is_short, e.container.items)) else list(e.parts())
-    else:
-        parts = list(e.parts())
-    for part in parts:
-        _search(part, found)
+    match e:
+        case tree.Equal():
+            pairs = [(e.left, e.right)]
+        case tree.Contains(container=tree.ListOf(items=items)) if items:
+            pairs = [(e.item, each) for each in items]
+        case _:
+            for part in e.parts():
+                _search(part, found)
+            return
+    for left, right in pairs:
+        for part, other in ((left, right), (right, left)):
+            if not (_is_column(part) and _is_short(other)):
+                _search(part, found)
 
 
 def _is_column(e: Expr) -> bool:

@@ -251,6 +251,26 @@ def test_two_rules_that_must_both_hold_fix_what_both_allow() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "searched"),
+    [
+        ("auth.id == doc.owner && doc.status != 'a'", set()),
+        ("auth.id in [doc.owner, doc.team]", set()),
+        ("doc.owner in [auth.id, 'x']", set()),
+        ("doc.owner in ['x', null]", set()),
+        ("doc.owner == doc.team", {"owner", "team"}),
+        ("doc.owner in [doc.team, auth.id]", {"owner", "team"}),
+        (f"doc.owner in ['{'x' * 1_001}']", {"owner"}),
+        ("'x' + doc.owner in [doc.team, auth.id]", {"owner", "team"}),
+        ("auth.id in doc.readers", {"readers"}),
+        ("doc.owner.startsWith('x')", {"owner"}),
+        ("auth.id in [doc.owner, doc.team + 'x']", {"team"}),
+    ],
+)
+def test_a_column_is_searched_if_it_is_not_only_compared_with_short_constants_and_the_caller(text: str, searched: set[str]) -> None:
+    assert audience(text).searched == searched
+
+
+@pytest.mark.parametrize(
     ("text", "times"),
     [
         ("doc.publish_at <= request.time", {"publish_at"}),

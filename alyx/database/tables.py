@@ -19,6 +19,8 @@ from alyx.schema.model import Collection, Field, Schema, Type
 
 LARGE = 4_096
 """Bytes of a value that still stand in an image of the change log (hard-parts §3)."""
+SHORT = 1_000
+"""Characters of a text that always stands there: a character has 4 bytes at most."""
 
 _ALWAYS_SMALL = frozenset({Type.ID, Type.UUID, Type.TIMESTAMP, Type.DATE, Type.DECIMAL, Type.INT, Type.BOOL, Type.FLOAT})
 _SQLITE_TYPES: dict[Type, type[TypeEngine[Any]]] = {
@@ -52,6 +54,11 @@ def may_be_large(field: Field) -> bool:
         return any(len(value.encode()) > LARGE for value in field.select_values)
     limit = field.max_length if field.max_length is not None else model.DEFAULT_MAX_LENGTH.get(field.value_type.value)
     return limit is None or limit * 4 > LARGE
+
+
+def is_short(value: Any) -> bool:
+    """Whether a value is none that images leave out: no text, or one whose characters cannot have LARGE bytes."""
+    return not isinstance(value, str) or len(value) <= SHORT
 
 
 def stores_json(field: Field) -> bool:

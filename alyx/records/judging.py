@@ -13,17 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alyx.base import json
+from alyx.database import tables
 from alyx.records.conditions import comparable, json_kinds, number
 from alyx.records.query import TEXT_OPERATORS, Condition, Filter, Group, Operand, leaves
 from alyx.records.wildcards import like
+from alyx.rules.reach import Fixed, both, either
 from alyx.schema.model import Type
 
 Document = Mapping[str, Any]
 Judge = Callable[[Document], bool]
 
 _DIGITS = re.compile(r"[ \t\n\v\f\r]*([-+]?[0-9]+)", re.ASCII)
-SHORT = 1_000
-"""Characters of a constant that no value left out of the change log can equal: such a value has over 4 kB."""
+SHORT = tables.SHORT
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 
@@ -52,7 +53,7 @@ def _is_short_equality(condition: Filter) -> bool:
     if condition.operand.is_json or condition.operator not in ("eq", "ne", "in", "is_null", "not_null"):
         return False
     values = condition.value if isinstance(condition.value, list) else [condition.value]
-    return all(not isinstance(value, str) or len(value) <= SHORT for value in values)
+    return all(map(tables.is_short, values))
 
 
 def equalities(conditions: Sequence[Condition]) -> Mapping[str, frozenset[Any]]:
@@ -67,23 +68,16 @@ def equalities(conditions: Sequence[Condition]) -> Mapping[str, frozenset[Any]]:
 # --- what can fit at all ------------------------------------------------------------------------------------------------------
 
 
-def _only(condition: Condition) -> dict[str, frozenset[Any]]:
+def _only(condition: Condition) -> Fixed:
     if isinstance(condition, Filter):
         return _only_values(condition)
-    found: dict[str, frozenset[Any]] = {}
-    if condition.kind == "and":
-        for part in condition.parts:
-            for name, values in _only(part).items():
-                found[name] = found[name] & values if name in found else values
-    elif condition.kind == "or" and condition.parts:
-        first, *others = [_only(part) for part in condition.parts]
-        for name, values in first.items():
-            if all(name in other for other in others):
-                found[name] = values.union(*(other[name] for other in others))
-    return found
+    if condition.kind == "not":
+        return {}
+    parts = map(_only, condition.parts)
+    return both(parts) if condition.kind == "and" else either(parts)
 
 
-def _only_values(condition: Filter) -> dict[str, frozenset[Any]]:
+def _only_values(condition: Filter) -> Fixed:
     subject = condition.operand
     kind = subject.field.value_type
     if subject.path or subject.through or subject.field.is_list or kind in (Type.DECIMAL, Type.JSON):

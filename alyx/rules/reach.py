@@ -1,6 +1,7 @@
 """Which records rules can let through, as far as it shows without judging: fixed values, and moments at which a verdict turns.
 
-Read by `audience`. Pure; says nothing rather than something that might be wrong.
+Read by `audience`; `records.judging` says the same of a client's filter, with `both` and `either`. Pure; says nothing rather than
+something that might be wrong.
 """
 
 from __future__ import annotations
@@ -8,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from alyx.database import tables
 from alyx.rules import tree
 from alyx.rules.tree import Expr
 
 Fixed: TypeAlias = dict[str, frozenset[Any]]
-_SHORT = 1_000
-"""Characters that no value left out of the change log has: it is over 4 kB."""
+"""column -> the only values, in API form, that a record may have there. A column that is not named is not fixed."""
 _KINDS = frozenset({"string", "int", "bool", "timestamp"})
 """Kinds whose values in API form are equal just where CEL says so; a decimal and a double have more than one spelling."""
 
 
 def fixed(rules: Iterable[Expr]) -> Mapping[str, frozenset[Any]]:
     """column of doc -> the only values, in API form (None for null), that a record may have there if all rules hold."""
-    return _all(_fixed(rule) for rule in rules)
+    return both(_fixed(rule) for rule in rules)
 
 
 def _fixed(e: Expr, *, negate: bool = False) -> Fixed:
     match e:
         case tree.Logic():
             parts = (_fixed(item, negate=negate) for item in e.items)
-            return _all(parts) if e.conjunction is not negate else _any(list(parts))
+            return both(parts) if e.conjunction is not negate else either(parts)
         case tree.Not():
             return _fixed(e.operand, negate=not negate)
         case tree.Column(source="doc") if e.type.kind == "bool":
@@ -53,7 +54,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def _all(parts: Iterable[Fixed]) -> Fixed:
+def both(parts: Iterable[Fixed]) -> Fixed:
+    """What is fixed where all parts hold."""
     found: Fixed = {}
     for part in parts:
         for column, values in part.items():
@@ -61,9 +63,11 @@ def _all(parts: Iterable[Fixed]) -> Fixed:
     return found
 
 
-def _any(parts: list[Fixed]) -> Fixed:
-    shared = set(parts[0]).intersection(*parts[1:]) if parts else set()
-    return {column: frozenset().union(*(part[column] for part in parts)) for column in shared}
+def either(parts: Iterable[Fixed]) -> Fixed:
+    """What is fixed where one of the parts holds; nothing if there are none."""
+    each = list(parts)
+    shared = set(each[0]).intersection(*each[1:]) if each else set()
+    return {column: frozenset().union(*(part[column] for part in each)) for column in shared}
 
 
 def searched(rules: Iterable[Expr]) -> frozenset[str]:
@@ -99,7 +103,7 @@ def _is_column(e: Expr) -> bool:
 
 
 def _is_short(e: Expr) -> bool:
-    return isinstance(e, tree.Auth) or (isinstance(e, tree.Const) and not (isinstance(e.value, str) and len(e.value) > _SHORT))
+    return isinstance(e, tree.Auth) or (isinstance(e, tree.Const) and tables.is_short(e.value))
 
 
 def times(rules: Iterable[Expr]) -> frozenset[str] | None:

@@ -2,7 +2,7 @@
 
 Called by the routes of `realtime`. A ticket stands for the caller who asked for it, as long as the caller's token would; it is
 good for one use within half a minute. They lie in the database, so that any worker takes what another gave, and only as hashes,
-so that whoever reads the file cannot use them.
+so that whoever reads the file cannot use them. What nobody used in time is removed by the engine (`database/sqlite/upkeep.py`).
 """
 
 from __future__ import annotations
@@ -27,15 +27,12 @@ Bearer: TypeAlias = tuple[Identity, float | None]
 LIFETIME: Final = 30
 """Seconds for which a ticket is good."""
 _LONGEST: Final = 100
-_CLEAN: Final = 10.0
-"""Seconds between two removals of what nobody used."""
 
 _TABLE = sa.Table("_alyx_tickets", sa.MetaData(), *(sa.Column(name) for name in ("hash", "identity", "expires_at")))
 _KEEP = compile_query(sa.insert(_TABLE).values({column.name: sa.bindparam(column.name) for column in _TABLE.columns}))
 _TAKE = compile_query(
     sa.delete(_TABLE).where(_TABLE.c.hash == sa.bindparam("hash")).returning(_TABLE.c.identity, _TABLE.c.expires_at)
 )
-_CLEAR = compile_query(sa.delete(_TABLE).where(_TABLE.c.expires_at <= sa.bindparam("now")))
 
 
 class Writes(Protocol):
@@ -51,18 +48,14 @@ class Tickets:
 
     def __init__(self, engine: Writes) -> None:
         self._engine = engine
-        self._cleaned = 0.0
 
     async def issue(self, identity: Identity, expires: float | None) -> str:
         """A new ticket for this caller. expires: when the caller's token ends."""
         ticket = secrets.token_urlsafe(32)
         now = clock.seconds()
         whom = json.dumps({"values": dict(identity.values), "expires": expires}).decode()
-        clean, self._cleaned = (True, now) if not 0 <= now - self._cleaned < _CLEAN else (False, self._cleaned)
 
         def work() -> Work[None]:
-            if clean:
-                yield _CLEAR.bind({"now": now})
             yield _KEEP.bind({"hash": _hash(ticket), "identity": whom, "expires_at": now + LIFETIME})
 
         await self._engine.write(work)

@@ -105,11 +105,8 @@ class Memory:
                 key, identity, expires = statement.params
                 self.rows[key] = (identity, expires)
                 return []
-            if "RETURNING" in statement.sql:
-                found = self.rows.pop(statement.params[0], None)
-                return [found] if found is not None else []
-            self.rows = {key: row for key, row in self.rows.items() if row[1] > statement.params[0]}
-            return []
+            found = self.rows.pop(statement.params[0], None)
+            return [found] if found is not None else []
 
         return drive(work(), execute)
 

@@ -101,15 +101,6 @@ def read_position() -> Work[Position]:
     return Position(epoch, seq, nonce, low_water, generation)
 
 
-def read_changes(after: int, limit: int) -> Work[tuple[Position, list[Change]]]:
-    """The lines after number `after` in order, at most `limit` and about ENOUGH characters, and where the log stands.
-
-    Light. It does not judge whether they follow without a gap: `follow` does.
-    """
-    position = yield from read_position()
-    return position, (yield from _read_lines(after + 1, min(after + limit, position.seq)))
-
-
 def read_history(collection: str, after: int, limit: int) -> Work[list[Change]]:
     """The lines of one collection after number `after` in order, at most `limit`.
 
@@ -127,9 +118,9 @@ def read_nonce(seq: int) -> Work[int | None]:
 
 
 def follow(mark: Mark, limit: int) -> Work[tuple[Position, list[Change]]]:
-    """The lines after a mark as `read_changes` gives them, with the promise that not one is left out. Raises HistoryLost.
+    """The lines after a mark in order, at most `limit` and about ENOUGH characters, and where the log stands. Light.
 
-    The line of the mark itself is read as well, to see that it is still the same.
+    Raises HistoryLost where one of them is left out. The line of the mark itself is read too, to see that it is still the same.
     """
     position = yield from read_position()
     if mark.epoch not in (None, position.epoch):

@@ -28,13 +28,13 @@ def blog(tmp_path: Path) -> apsw.Connection:
 
 def test_a_line_says_what_was_done_and_carries_a_nonce_of_its_own(blog: apsw.Connection) -> None:
     blog.execute("UPDATE users SET name = 'new' WHERE id = 'u5'")
-    _, lines = following.on(blog, feed.read_changes(4, 10))
+    _, lines = following.on(blog, feed.follow(Mark(4), 10))
     assert [(line.seq, line.collection, line.op, line.doc_id) for line in lines] == [
         (5, "users", "insert", "u5"),
         (6, "users", "update", "u5"),
     ]
     assert (lines[1].before, lines[1].after) == ('{"id":"u5","name":"n5"}', '{"id":"u5","name":"new"}')
-    nonces = {line.nonce for line in following.on(blog, feed.read_changes(0, 10))[1]}
+    nonces = {line.nonce for line in following.on(blog, feed.follow(Mark(0), 10))[1]}
     assert len(nonces) == 6
     assert all(-(2**63) <= nonce < 2**63 for nonce in nonces)
 
@@ -153,4 +153,3 @@ def test_a_read_of_large_lines_ends_early(blog: apsw.Connection, monkeypatch: py
     monkeypatch.setattr(feed, "ENOUGH", 20)
     monkeypatch.setattr(feed, "PIECE", 2)
     assert following.numbers(following.on(blog, feed.follow(Mark(1), 10))[1]) == [2]
-    assert following.numbers(following.on(blog, feed.read_changes(1, 10))[1]) == [2, 3]

@@ -24,7 +24,7 @@ from tests.database.made import add_user, ask
 def test_a_reader_that_is_overtaken_by_retention_is_told(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.write(following.many(0, 10))
-        behind, abreast, caught_up = engine.feed(0), engine.feed(6), engine.feed()
+        behind, abreast, caught_up = engine.feed(Mark(0)), engine.feed(Mark(6)), engine.feed()
         await behind.read(2)
         await caught_up.read()
         await engine.write(ask("UPDATE _alyx_changes SET at = 1 WHERE seq <= 6"))
@@ -52,7 +52,7 @@ def test_trimming_under_readers_never_gives_a_gap(running: Running) -> None:
 
     async def scenario(engine: Engine) -> None:
         source = random.Random(11)
-        readers = [engine.feed(0) for _ in range(4)]
+        readers = [engine.feed(Mark(0)) for _ in range(4)]
         told: list[str] = []
         for round_ in range(150):
             await engine.write(following.many(round_ * 4, 4))
@@ -85,9 +85,9 @@ def test_after_a_restart_reading_goes_on_where_it_was(path: Path, kept: str) -> 
     async def main() -> None:
         async with following.opened(path) as engine:
             await engine.write(following.many(0, 5))
-            reader = engine.feed(0)
+            reader = engine.feed(Mark(0))
             await reader.read(3)
-            after = reader.cursor if kept == "number" else reader.mark
+            after = Mark(reader.cursor) if kept == "number" else reader.mark
             reader.close()
         async with following.opened(path) as engine:
             await engine.write(add_user("later"))
@@ -101,7 +101,7 @@ def test_after_a_restart_reading_goes_on_where_it_was(path: Path, kept: str) -> 
 def test_a_reader_that_was_given_a_number_learns_the_history_from_its_first_read(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.write(following.many(0, 3))
-        reader = engine.feed(3)
+        reader = engine.feed(Mark(3))
         assert await reader.read() == []
         await engine.write(ask("UPDATE _alyx_feed SET epoch = 'another'"))
         with pytest.raises(HistoryLost, match="forked"):
@@ -117,7 +117,7 @@ def test_a_restored_copy_that_went_its_own_way_is_another_history(path: Path, tm
             await engine.write(following.many(0, 3))
             await engine.backup(tmp_path / "copy.db")
             await engine.write(following.many(3, 2))
-            reader = engine.feed(0)
+            reader = engine.feed(Mark(0))
             await following.read_all(reader)
             reader.close()
         shutil.copy(tmp_path / "copy.db", path)  # the engine has closed it
@@ -204,7 +204,7 @@ def test_random_transactions_are_read_as_they_were_made(path: Path, seed: int) -
     async def life(readers: dict[int, list[Change]]) -> None:
         """From one start to the next stop."""
         async with following.opened(path, synchronous="normal") as engine:
-            open_ = {place: engine.feed(lines[-1].seq if lines else 0) for place, lines in readers.items()}
+            open_ = {place: engine.feed(Mark(lines[-1].seq if lines else 0)) for place, lines in readers.items()}
             for _ in range(40):
                 group = [oracle.transaction() for _ in range(source.randint(1, 4))]
                 results = await asyncio.gather(*map(engine.write, group), return_exceptions=True)
@@ -218,7 +218,7 @@ def test_random_transactions_are_read_as_they_were_made(path: Path, seed: int) -
 
     async def rest(lines: list[Change]) -> None:
         async with following.opened(path) as engine:
-            reader = engine.feed(lines[-1].seq if lines else 0)
+            reader = engine.feed(Mark(lines[-1].seq if lines else 0))
             lines += await following.read_all(reader)
             reader.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alyx.database import feed
-from alyx.database.feed import Change
+from alyx.database.feed import Change, Mark
 from alyx.database.sqlite import reader as reading
 from alyx.database.sqlite.engine import Engine
 from tests.database import following
@@ -92,7 +92,7 @@ def test_8_writers_here_and_another_process_give_one_order_without_a_gap(running
                 await engine.write(add_user(key))
                 acknowledged.setdefault(name, []).append(key)
 
-        readers = [engine.feed(0) for _ in range(3)]
+        readers = [engine.feed(Mark(0)) for _ in range(3)]
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", _OTHER_WRITER, str(path), "200")
         seen: list[list[Change]] = [[] for _ in readers]
 

@@ -102,7 +102,7 @@ def test_a_rolled_back_write_leaves_no_line(running: Running) -> None:
 def test_several_readers_have_a_cursor_each(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.write(following.many(0, 10))
-        readers = [engine.feed(after) for after in (0, 4, 10)]
+        readers = [engine.feed(Mark(after)) for after in (0, 4, 10)]
         assert [following.numbers(await reader.read(3)) for reader in readers] == [[1, 2, 3], [5, 6, 7], []]
         await engine.write(add_user("more"))
         for reader in readers:
@@ -125,7 +125,7 @@ def test_several_readers_have_a_cursor_each(running: Running) -> None:
 def test_wait_returns_at_once_while_lines_are_left(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.write(following.many(0, 5))
-        reader = engine.feed(0)
+        reader = engine.feed(Mark(0))
         for seq in (2, 4, 5):
             await reader.wait()
             await reader.read(2)
@@ -236,7 +236,7 @@ def test_an_engine_that_stops_wakes_its_readers(running: Running) -> None:
 def test_a_read_that_is_cancelled_moves_no_cursor(running: Running) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.write(following.many(0, 3))
-        reader = engine.feed(0)
+        reader = engine.feed(Mark(0))
         for sql in (feed._LINES, feed._POSITION.sql):
             engine._loop_reader.plans.until[sql] = float("inf")
         task = asyncio.ensure_future(reader.read())

@@ -144,10 +144,10 @@ class Engine:
         """
         return await self._writer.submit(work)
 
-    def feed(self, after: int | Mark | None = None) -> Reader:
+    def feed(self, after: Mark | None = None) -> Reader:
         """A reader of the change log, from the line after `after` on; None: from now on. To be closed when no longer wanted.
 
-        after: a number, or the mark of an earlier reader, with which another history is noticed even if it has as many lines.
+        after: the mark of an earlier reader, with which another history is noticed even if it has as many lines; or Mark(seq).
 
         Raises Unavailable if the engine does not run or the database cannot be read.
         """
@@ -156,7 +156,7 @@ class Engine:
         position = self._position()
         if after is None:
             after = Mark(position.seq, position.epoch, position.nonce)
-        return Reader(self.read, self._watch, position, Mark(after) if isinstance(after, int) else after)
+        return Reader(self.read, self._watch, position, after)
 
     def _position(self) -> Position:
         """Where the log stands. On the loop's connection, which may find the file busy (recovery after a crash); then on one that

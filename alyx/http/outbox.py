@@ -37,9 +37,9 @@ class Flushes(Protocol):
 class Round:
     """The outboxes of one loop that have something to say in this pass, and the connections that outlive their request.
 
-    Answers go first and all of them; then live connections, for less than half a millisecond at a time: telling thousands takes tens
-    of milliseconds, and requests come in between. While a write is being made the loop rests in between as well, for the thread
-    that makes it needs the interpreter several times, and a loop that is never idle gives it away only when that is demanded.
+    Answers go first and all of them; then live connections, for less than half a millisecond at a time: telling thousands takes
+    tens of milliseconds, and requests come in between. While a write is being made the loop rests in between as well, because the
+    thread that makes it needs the interpreter several times, and a loop that is never idle gives it away only on demand.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, writing: Callable[[], bool] = _never) -> None:

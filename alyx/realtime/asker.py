@@ -18,12 +18,13 @@ from alyx.realtime import asking, tokens
 from alyx.realtime.deltas import Delta, Step, merge
 from alyx.realtime.listener import Listener
 from alyx.realtime.outlet import Client
-from alyx.realtime.pump import Database, Pump, Stage
+from alyx.realtime.pump import Pump
 from alyx.realtime.question import Question
-from alyx.realtime.refresher import Refresher, too_large
+from alyx.realtime.refresher import Refresher
 from alyx.realtime.registry import watched
-from alyx.realtime.views import Group, Subscription, View
-from alyx.realtime.windows import difference
+from alyx.realtime.stage import Database, Stage
+from alyx.realtime.views import Group, Subscription, View, too_large
+from alyx.realtime.windows import difference, hashes
 from alyx.records.access import Access
 from alyx.records.selecting import Selection
 from alyx.rules.book import Rule
@@ -157,8 +158,7 @@ class Asker:
         delta = Delta(found.steps, tokens.place(found.position.epoch, seq, found.position.nonce))
         here = tokens.place(token.epoch, token.seq, token.nonce) if delta.steps else delta.place
         ask.listener.resumed(ask.message_id, ask.subscription, here + ask.subscription.mark.decode())
-        if delta.steps:
-            ask.listener.deliver(ask.subscription, delta)
+        ask.listener.deliver(ask.subscription, delta)
         if found.total is not None:
             self._recount(group, found.total, seq, ask.subscription)
         ask.subscription.settle(seq)
@@ -172,8 +172,8 @@ class Asker:
         group.recount(rows, seq, subscription.missed(seq))
         self._pump.check_size(group)
 
-    async def count(self, group: Group) -> int:
-        """The rows of a group, as the database counts them. Raises DatabaseError."""
+    async def count(self, group: Group) -> None:
+        """Count the rows of a group anew, by the database. Raises DatabaseError."""
         group.since = []
         try:
             work = partial(asking.count, self._pump.stage.planner, group.view, group.access.again())
@@ -181,7 +181,6 @@ class Asker:
             group.recount(rows, position.seq, group.since)
         finally:
             group.since = None
-        return group.count or 0
 
     # --- another identity
 
@@ -237,7 +236,7 @@ class Asker:
                 _check_size(view, found.selection)
                 unsaid = subscription.unsaid_steps()
                 unsaid += [step for step in subscription.missed(subscription.floor) if step.seq <= seq]
-                held = {key: hash(text) for key, text in zip(before.keys, before.texts, strict=True)}
+                held = hashes(before)
                 self._replace(subscription, entrant, group)
                 await self._arrive(ask.listener, subscription, group, found, [*unsaid, *difference(held, found.selection, seq)])
         except BaseException:
@@ -271,8 +270,7 @@ class Asker:
         """Send the steps that lead to an answer, and go on from there."""
         seq = found.position.seq
         delta = Delta(steps, tokens.place(found.position.epoch, seq, found.position.nonce))
-        if delta.steps:
-            listener.deliver(subscription, delta)
+        listener.deliver(subscription, delta)
         if group.window is None:
             self._recount(group, len(found.selection.keys), seq, subscription)
         subscription.settle(seq)

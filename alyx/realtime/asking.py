@@ -62,8 +62,7 @@ def snapshot(planner: Planner, view: View, access: Access, expand_rows: int, *, 
     selection = yield from select(planner, view.prepared, access, expand_rows)
     total = len(selection.keys)
     if counted and selection.more and view.question.limited:
-        plan, values = planner.plan_list(view.prepared, access)
-        total = (yield plan.total.bind(values))[0][0]
+        total = yield from _total(planner, view, access)
     return Snapshot(position, selection, total, (yield from _soonest(planner, view, access)))
 
 
@@ -92,8 +91,7 @@ def resume(
             return None
         total = None
         if group.count is None:
-            plan, values = planner.plan_list(view.prepared, access)
-            total = (yield plan.total.bind(values))[0][0]
+            total = yield from _total(planner, view, access)
         return Resumed(position, steps, None, total, None)
     if view.uses_time or (yield from _has_changed({view.collection.name, *watched}, token.seq, position.seq)):
         return None
@@ -104,8 +102,13 @@ def resume(
 def count(planner: Planner, view: View, access: Access) -> Work[tuple[Position, int]]:
     """How many rows a view has, and as of when."""
     position = yield from read_position()
+    return position, (yield from _total(planner, view, access))
+
+
+def _total(planner: Planner, view: View, access: Access) -> Work[int]:
     plan, values = planner.plan_list(view.prepared, access)
-    return position, (yield plan.total.bind(values))[0][0]
+    total: int = (yield plan.total.bind(values))[0][0]
+    return total
 
 
 def stored(planner: Planner, collection: Collection, key: Any) -> Work[tuple[int, Document | None, str | None]]:

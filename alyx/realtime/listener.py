@@ -18,22 +18,23 @@ from alyx.realtime.wire import Wire
 
 FREE: Final = 16_384
 """Bytes that may be on their way to a client before its deltas wait here."""
+WAITING: Final = 49_152
+"""Bytes of deltas that may wait here besides; folded, if there are more."""
+_MOST: Final = 1_048_576
+"""Bytes of large messages that may be under way one behind another."""
 SLOW: Final = 4408
 
 
 class Listener:
     """One connection's subscriptions and queue. client: who it is now. queued: bytes that wait here."""
 
-    def __init__(self, outlet: Outlet, wire: Wire, client: Client, limit: int) -> None:
-        """limit: bytes that may wait for the client in all."""
+    def __init__(self, outlet: Outlet, wire: Wire, client: Client) -> None:
         self.client = client
         self.subscriptions: dict[str, Subscription] = {}
         self.queued = 0
         self.closed = False
-        self.delivered = 0
         self._outlet = outlet
         self._wire = wire
-        self._limit = max(limit - FREE, FREE)
         self._behind: dict[Subscription, None] = {}
         self._large = 0
         """Bytes of the last message that went out on a free line."""
@@ -49,7 +50,7 @@ class Listener:
             subscription.waiting.append(delta)
             self._behind[subscription] = None
             self.queued += delta.size
-            if self.queued > self._limit:
+            if self.queued > WAITING:
                 self._compact()
             return
         self._say(self._wire.delta(subscription.id_bytes, delta, subscription.mark))
@@ -80,6 +81,8 @@ class Listener:
         """Send, and remember how much may be under way for it: what goes out on a free line may be large, and takes its time."""
         if self._outlet.buffered() <= FREE:
             self._large = len(data)
+        elif len(data) > FREE:  # such as what has changed in a channel, right behind its list of members
+            self._large = min(self._large + len(data), max(self._large, _MOST))
         self._outlet.send(data)
 
     # --- the queue
@@ -131,7 +134,7 @@ class Listener:
 
     def is_flooded(self) -> bool:
         """Whether the client asks without reading; then it is closed."""
-        if self._outlet.buffered() > self._limit + FREE + self._large:
+        if self._outlet.buffered() > WAITING + FREE + self._large:
             self.close(SLOW, "too much waits to be read")
         return self.closed
 
@@ -141,5 +144,5 @@ class Listener:
         for subscription in self._behind:
             subscription.waiting = [merge(subscription.waiting)]
             self.queued += subscription.waiting[0].size
-        if self.queued > self._limit:
+        if self.queued > WAITING:
             self.close(SLOW, "the client reads too slowly")

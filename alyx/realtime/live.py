@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,12 @@ from alyx.realtime.deltas import Delta
 from alyx.realtime.listener import Listener
 from alyx.realtime.outlet import Client, Outlet
 from alyx.realtime.places import Places
-from alyx.realtime.pump import Database, Pump, Stage
-from alyx.realtime.refresher import Refresher, too_large
+from alyx.realtime.pump import Pump
+from alyx.realtime.refresher import Refresher
 from alyx.realtime.session import TOO_MANY, Channels, Session, room
 from alyx.realtime.settings import Settings
-from alyx.realtime.views import Group, Subscription
+from alyx.realtime.stage import Database, Stage
+from alyx.realtime.views import Group, Subscription, too_large
 from alyx.realtime.wire import Events
 from alyx.records.limits import Limits
 from alyx.records.plan import Planner
@@ -75,7 +76,6 @@ class Live:
         self._asker = Asker(database, self._pump, self._refresher, idle=self._rest)
         self._counting: set[Group] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watched: frozenset[str] = channels.watched if channels is not None else frozenset()
         self._shut = False
 
     # --- connections
@@ -94,18 +94,18 @@ class Live:
 
     async def stream(
         self, outlet: Outlet, client: Client, collection: str, query: str, since: str | None, as_admin: bool
-    ) -> Stream:
+    ) -> EventStream:
         """An event stream of one list. query: its URL's, less `since` and `ticket`. Raises AlyxError before anything is sent."""
         if self._shut:
             raise AlyxError("OVERLOADED", "The server stops.", retry_after=1)
-        stream = Stream(self, outlet, client, self._settings)
+        stream = EventStream(self, outlet, client)
         reason = self._places.take(stream, client)
         if reason is not None:
             raise AlyxError("RATE_LIMITED", f"This is one connection too many: {reason}.", retry_after=5)
         self._listeners[stream] = None
         try:
             read = partial(self._read_url, collection, query, as_admin)
-            await self._begin(stream, client, read, None, since)
+            await self._begin(stream, read, None, since)
         except BaseException:
             self.disconnected(stream)
             raise
@@ -114,24 +114,21 @@ class Live:
     def _read_url(self, collection: str, query: str, as_admin: bool) -> question.Question:
         return question.parse_url(self._pump.stage.planner.schema, collection, query, self._limits, as_admin=as_admin)
 
-    async def subscribe(
-        self, listener: Listener, client: Client, payload: Mapping[str, Any], message_id: object, since: str | None
-    ) -> None:
+    async def subscribe(self, listener: Listener, payload: Mapping[str, Any], message_id: object, since: str | None) -> None:
         """One more question of a WebSocket; see session.Live."""
 
         def read() -> question.Question:
             return question.parse(self._pump.stage.planner.schema, payload, self._limits)
 
-        self._audit_admin(client, payload.get("as_admin") is True, str(payload.get("collection"))[:64])
+        self._audit_admin(listener.client, payload.get("as_admin") is True, str(payload.get("collection"))[:64])
         try:
-            await self._begin(listener, client, read, message_id, since)
+            await self._begin(listener, read, message_id, since)
         except AlyxError as error:
             raise _as_filter(error) from None
 
     async def _begin(
         self,
         listener: Listener,
-        client: Client,
         read: Callable[[], question.Question],
         message_id: object,
         since: str | None,
@@ -208,7 +205,6 @@ class Live:
     def serve(self, planner: Planner, limits: Limits, channels: Channels | None = None) -> None:
         """Another schema or other rules are in force: every subscription gets a snapshot with `reset`, unless nothing differs."""
         self._channels = channels
-        self._watched = channels.watched if channels is not None else frozenset()
         former, stage = self._pump.stage, self._stage_of(planner)
         same = (stage.planner.schema, stage.generation, limits) == (former.planner.schema, former.generation, self._limits)
         if same and stage.generation is not None:
@@ -306,9 +302,15 @@ class Live:
     async def _tell(self, group: Group, delta: Delta, newcomer: Subscription | None) -> None:
         await self._pump.tell(group, delta, newcomer)
 
-    def _heard(self, collection: str) -> None:
-        if collection in self._watched and self._channels is not None:
-            self._channels.elsewhere_changed({collection})
+    @property
+    def _watched(self) -> frozenset[str]:
+        """The collections that rules of channels look into."""
+        return self._channels.watched if self._channels is not None else frozenset()
+
+    def _heard(self, collections: Iterable[str]) -> None:
+        changed = self._watched.intersection(collections)
+        if changed and self._channels is not None:
+            self._channels.elsewhere_changed(set(changed))
 
     def _grown(self, group: Group) -> None:
         if group not in self._counting:
@@ -318,8 +320,8 @@ class Live:
     async def _count(self, group: Group) -> None:
         """More rows than a set may have, by the count that was kept; the database knows."""
         try:
-            rows = await self._asker.count(group)
-            if rows > group.view.question.asked.limit:
+            await self._asker.count(group)
+            if group.seems_too_large:
                 self._failed(group, too_large(group.view.question.asked.limit))
         except DatabaseError as error:  # the next change has it counted again
             _log.warning("a live query could not be counted: %s", error)
@@ -335,9 +337,9 @@ class Live:
     def _end(self, subscription: Subscription, error: AlyxError) -> None:
         listener = subscription.owner
         assert isinstance(listener, Listener)
-        listener.fail(None, error if isinstance(listener, Stream) else _as_filter(error), subscription)
+        listener.fail(None, error if isinstance(listener, EventStream) else _as_filter(error), subscription)
         self.unsubscribe(listener, subscription)
-        if isinstance(listener, Stream):
+        if isinstance(listener, EventStream):
             listener.close(GONE, "the live query has ended")
 
     def _audit_admin(self, client: Client, as_admin: bool, collection: str) -> None:
@@ -371,11 +373,11 @@ class Live:
         return {"status": "healthy", "connections": len(self._listeners), "subscriptions": subscriptions}
 
 
-class Stream(Listener):
+class EventStream(Listener):
     """An event stream: one subscription, from its URL."""
 
-    def __init__(self, live: Live, outlet: Outlet, client: Client, settings: Settings) -> None:
-        super().__init__(outlet, Events(), client, settings.queue)
+    def __init__(self, live: Live, outlet: Outlet, client: Client) -> None:
+        super().__init__(outlet, Events(), client)
         self._live = live
 
     def receive(self, text: str) -> None:

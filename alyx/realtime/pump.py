@@ -1,8 +1,8 @@
 """The feed -> the views: one task per process that takes every change in order and says what it means to whom.
 
 Started by `live`. Changes come in batches; of one batch a view makes one delta. It gives the loop back after 0.3 ms, and rests
-while a write is being made, so that no request waits behind a delivery to thousands. A view that
-images cannot decide is only marked here, and asked anew by the refresher.
+while a write is being made, so that no request waits behind a delivery to thousands. A view that images cannot decide is only
+marked here, and asked anew by the refresher.
 """
 
 from __future__ import annotations
@@ -13,19 +13,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from alyx.base import clock
-from alyx.database.feed import Change, HistoryLost, Position
+from alyx.database.feed import Change, HistoryLost
 from alyx.database.work import DatabaseError, Work
 from alyx.realtime import asking, concern, tokens
 from alyx.realtime.deltas import Batch, Delta, Kind, Step
 from alyx.realtime.images import Document, Image
-from alyx.realtime.registry import Registry
+from alyx.realtime.stage import Database, Reader, Stage
 from alyx.realtime.views import Group, Subscription, View
-from alyx.records.plan import Planner
-from alyx.rules.audience import Audience
-from alyx.rules.book import Rule
 from alyx.schema.model import Collection
 
 T = TypeVar("T")
@@ -39,78 +36,11 @@ _EACH = 16
 _TRIES = 40
 _AGAIN = 0.25
 """How often, and after how many seconds each time, the database is asked again when it cannot answer."""
-_AUDIENCES = 2_000
 _log = logging.getLogger("alyx.realtime")
 
 
 class _Closed(Exception):
     """The feed that was followed is followed no more."""
-
-
-class Reader(Protocol):
-    """A reader of the change feed."""
-
-    position: Position
-
-    @property
-    def cursor(self) -> int:
-        """The number of the last line handed out."""
-        ...
-
-    async def read(self, limit: int = 256) -> list[Change]:
-        """The next lines."""
-        ...
-
-    async def wait(self) -> None:
-        """Until there may be more."""
-        ...
-
-    def close(self) -> None:
-        """Stop."""
-        ...
-
-
-class Database(Protocol):
-    """What realtime needs of an engine."""
-
-    async def read(self, work: Callable[[], Work[T]]) -> T:
-        """Run in one read transaction."""
-        ...
-
-    def is_writing(self) -> bool:
-        """Whether a write waits for its commit."""
-        ...
-
-    def feed(self, after: int | None = None) -> Reader:
-        """A reader of the change feed, from now on."""
-        ...
-
-
-class Stage:
-    """All that belongs to one schema; replaced as a whole when schema or rules change.
-
-    generation: of the database's tables, None until the feed is opened; while they are at another, nothing is judged.
-    """
-
-    def __init__(self, planner: Planner, expand_rows: int, generation: int | None) -> None:
-        self.planner = planner
-        self.expand_rows = expand_rows
-        self.generation = generation
-        self.registry = Registry()
-        self._audiences: dict[tuple[tuple[Rule, ...], tuple[Rule, ...]], tuple[Audience, ...]] = {}
-
-    def audiences(self, rules: tuple[Rule, ...], targets: tuple[Rule, ...]) -> tuple[Audience, ...]:
-        """Of the rules that decide about a record, then of the read rule of each collection that is shown with it; made once."""
-        key = rules, targets
-        found = self._audiences.get(key)
-        if found is None:
-            if len(self._audiences) >= _AUDIENCES:
-                self._audiences.clear()
-            found = self._audiences[key] = (
-                Audience(rules, in_json=True),
-                *(Audience((rule,), in_json=True) for rule in targets),
-            )
-        return found
 
 
 class Pump:
@@ -127,11 +57,11 @@ class Pump:
         stale: Callable[[Group], None],
         grown: Callable[[Group], None],
         lost: Callable[[], None],
-        heard: Callable[[str], None],
+        heard: Callable[[Iterable[str]], None],
         expected: Callable[[Group, str], None],
     ) -> None:
         """stale: a group must be asked anew. grown: it may have too many rows. lost: the history has a gap, and all must start
-        over. heard: a collection has changed. expected: a group will see something else from a moment on."""
+        over. heard: collections have changed. expected: a group will see something else from a moment on."""
         self.stage = stage
         self.judgements = 0
         self.changes = 0
@@ -175,11 +105,6 @@ class Pump:
             if not future.done():
                 future.set_result(None)
         self._waiting.clear()
-
-    @property
-    def settled(self) -> int:
-        """The change up to which everything has been judged and delivered."""
-        return self._done
 
     def lag_now(self) -> float:
         """Seconds by which the judgement of the last change came after it; 0 while nothing is behind."""
@@ -281,8 +206,7 @@ class Pump:
                 await self._breathe()
             if stage is not self.stage:
                 return
-        for name in names:
-            self._heard(name)
+        self._heard(names)
         last = lines[-1]
         self.lag = max(0.0, clock.seconds() - last.at / 1000)
         ahead = any(each.until > last.seq for each in self._read_ahead.values())
@@ -385,7 +309,7 @@ class Pump:
 
     def check_size(self, group: Group) -> None:
         """Have a group counted that seems to have more rows than it may."""
-        if group.count is not None and group.count > group.view.question.asked.limit:
+        if group.seems_too_large:
             self._grown(group)
 
     async def tell(self, group: Group, delta: Delta, newcomer: Subscription | None) -> None:

@@ -19,8 +19,8 @@ from alyx.base.errors import AlyxError
 from alyx.database.work import DatabaseError
 from alyx.realtime import asking, tokens
 from alyx.realtime.deltas import Delta
-from alyx.realtime.pump import Database, Stage
-from alyx.realtime.views import Group, Subscription
+from alyx.realtime.stage import Database, Stage
+from alyx.realtime.views import Group, Subscription, too_large
 
 AT_ONCE = 4
 AGAIN = 0.5
@@ -197,9 +197,3 @@ class Refresher:
         if steps:
             place = tokens.place(found.position.epoch, seq, found.position.nonce)
             await self._tell(group, Delta(steps, place), newcomer)
-
-
-def too_large(most: int) -> AlyxError:
-    """The error of a view without a limit that has more rows than one may have."""
-    message = f"The live query has more than {most} documents."
-    return AlyxError("RESULT_TOO_LARGE", message, hint="Ask for fewer by a filter, or for a window by sort and limit.")

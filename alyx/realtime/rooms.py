@@ -36,9 +36,20 @@ _STEP = 256
 class Party(Protocol):
     """One connection, as channels see it. client_id: unique among all connections. ip: its address, for rules."""
 
-    client_id: str
-    identity: Identity
-    ip: str
+    @property
+    def client_id(self) -> str:
+        """Unique among all connections."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is now."""
+        ...
+
+    @property
+    def ip(self) -> str:
+        """Its address, for rules."""
+        ...
 
     def send(self, message: bytes) -> None:
         """Hand over one message: the text of a WebSocket frame. Returns at once, and does not raise."""

@@ -10,16 +10,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from alyx.base import ids, json
+from alyx.base import ids
 from alyx.base.errors import AlyxError
 from alyx.base.identity import ANONYMOUS, Identity
 from alyx.base.units import Rate
 from alyx.database.work import DatabaseError
 from alyx.realtime import wire
 from alyx.realtime.listener import Listener
+from alyx.realtime.messages import Message, Unreadable, read_message
 from alyx.realtime.outlet import Client, Outlet
 from alyx.realtime.rooms import Party
 from alyx.realtime.settings import Settings
@@ -27,8 +27,6 @@ from alyx.realtime.views import Subscription
 
 TOO_MANY: Final = 4429
 PROTOCOL: Final = 1
-_DEPTH = 32
-_LONGEST_ID = 64
 _INBOX = 262_144
 """Characters of messages that may wait behind one that takes long."""
 _PING = 256
@@ -64,9 +62,7 @@ class Channels(Protocol):
 class Live(Protocol):
     """What a session asks of `live`."""
 
-    async def subscribe(
-        self, listener: Listener, client: Client, payload: Mapping[str, Any], message_id: object, since: str | None
-    ) -> None:
+    async def subscribe(self, listener: Listener, payload: Mapping[str, Any], message_id: object, since: str | None) -> None:
         """Read the question, send its snapshot, and deltas from then on. Raises AlyxError."""
         ...
 
@@ -85,70 +81,6 @@ class Live(Protocol):
     def disconnected(self, session: Session) -> None:
         """The connection is gone."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as read. id: a text or a number, given back in the answer."""
-
-    id: Any
-    kind: str
-    payload: Mapping[str, Any]
-
-
-class Unreadable(Exception):
-    """A message that means nothing. id: of the message, as far as it has one. error: INVALID_MESSAGE or INVALID_PAYLOAD."""
-
-    def __init__(self, message_id: object, error: AlyxError) -> None:
-        super().__init__(error.message)
-        self.id = message_id
-        self.error = error
-
-
-def read_message(text: str) -> Message:
-    """Read one message. Raises Unreadable."""
-    try:
-        given = json.parse(text.encode(), max_depth=_DEPTH)
-    except (json.InvalidJSON, UnicodeEncodeError) as error:
-        raise Unreadable(_id_of(text), AlyxError("INVALID_MESSAGE", f"The message cannot be read: {_why(error)}.")) from None
-    if not isinstance(given, dict):
-        raise Unreadable(None, AlyxError("INVALID_MESSAGE", "A message is an object."))
-    message_id = given.get("id")
-    if not _is_id(message_id):
-        text = f"The id of a message is a text of at most {_LONGEST_ID} characters, or a number."
-        raise Unreadable(None, AlyxError("INVALID_MESSAGE", text))
-    if not isinstance(given.get("type"), str):
-        raise Unreadable(message_id, AlyxError("INVALID_MESSAGE", "A message has a type, which is a text."))
-    payload = given.get("payload")
-    if payload is not None and not isinstance(payload, dict):
-        raise Unreadable(message_id, AlyxError("INVALID_PAYLOAD", "The payload of a message is an object."))
-    return Message(message_id, given["type"], payload or {})
-
-
-def _id_of(text: str) -> object:
-    """The id of a message whose numbers are too large, so that its sender hears of it."""
-    try:
-        given = json.parse(text.encode(), max_depth=_DEPTH, big_integers=True)
-    except (json.InvalidJSON, UnicodeEncodeError):
-        return None
-    message_id = given.get("id") if isinstance(given, dict) else None
-    return message_id if _is_id(message_id) else None
-
-
-def _why(error: Exception) -> str:
-    return str(error) if isinstance(error, json.InvalidJSON) else "not valid text"
-
-
-def _is_id(value: Any) -> bool:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and json.INT_MIN <= value <= json.INT_MAX):
-        return True
-    if not isinstance(value, str) or len(value) > _LONGEST_ID:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 async def room(listener: Listener) -> None:
@@ -172,10 +104,8 @@ class Session(Listener):
         channels: Channels | None,
     ) -> None:
         """authenticate: a token -> who it names and when it ends; raises AlyxError UNAUTHORIZED or TOKEN_EXPIRED."""
-        super().__init__(outlet, wire.Frames(), client, settings.queue)
+        super().__init__(outlet, wire.Frames(), client)
         self.client_id = ids.random_id()
-        self.identity = client.identity
-        self.ip = client.ip
         self._live = live
         self._settings = settings
         self._authenticate = authenticate
@@ -186,6 +116,16 @@ class Session(Listener):
         self._allowed = _Allowance(settings.messages) if settings.messages is not None else None
 
     # --- as a party of channels
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is now."""
+        return self.client.identity
+
+    @property
+    def ip(self) -> str:
+        """The client's address."""
+        return self.client.ip
 
     def send(self, message: bytes) -> None:
         """Send a message that nobody repeats; a client that does not read is closed rather than waited for."""
@@ -261,9 +201,6 @@ class Session(Listener):
             self.fail(unreadable.id, unreadable.error)
             return
         try:
-            if message.kind == "ping":
-                self.send(wire.message("pong", None, message.id))
-                return
             if message.kind not in _KINDS:
                 raise AlyxError("INVALID_MESSAGE", "There is no such type of message.", hint=_KNOWN)
             await _KINDS[message.kind](self, message)
@@ -276,12 +213,15 @@ class Session(Listener):
             _log.exception("a message of type %s failed", message.kind)
             self.fail(message.id, AlyxError("INTERNAL", "Something went wrong in the server."))
 
+    async def _ping(self, message: Message) -> None:
+        self.send(wire.message("pong", None, message.id))
+
     async def _subscribe(self, message: Message) -> None:
         if len(self.subscriptions) >= self._settings.max_subscriptions:
             text = f"A connection may have {self._settings.max_subscriptions} subscriptions."
             raise AlyxError("SUBSCRIPTION_LIMIT_REACHED", text)
         since = message.payload.get("since")
-        await self._live.subscribe(self, self.client, message.payload, message.id, since if isinstance(since, str) else None)
+        await self._live.subscribe(self, message.payload, message.id, since if isinstance(since, str) else None)
 
     async def _unsubscribe(self, message: Message) -> None:
         wanted = message.payload.get("subscription_id")
@@ -302,7 +242,7 @@ class Session(Listener):
         identity, expires = (ANONYMOUS, None) if token is None else self._verified(token)
         client = Client(identity, expires, self.client.ip, self.client.request_id)
         self._live.hold_back(self)
-        self.client, self.identity = client, identity
+        self.client = client
         self.send(wire.message("authenticated", {"user_id": identity.id}, message.id))
         try:
             await self._live.become(self)
@@ -323,6 +263,7 @@ class Session(Listener):
 
 
 _KINDS: dict[str, Callable[[Session, Message], Awaitable[None]]] = {
+    "ping": Session._ping,
     "auth": Session._auth,
     "subscribe": Session._subscribe,
     "unsubscribe": Session._unsubscribe,
@@ -331,7 +272,7 @@ _KINDS: dict[str, Callable[[Session, Message], Awaitable[None]]] = {
     "state": Session._channel,
     "broadcast": Session._channel,
 }
-_KNOWN = f"Known: {', '.join(sorted([*_KINDS, 'ping']))}."
+_KNOWN = f"Known: {', '.join(sorted(_KINDS))}."
 
 
 class _Allowance:

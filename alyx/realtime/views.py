@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import Any, Protocol
 
 from alyx.base import json
+from alyx.base.errors import AlyxError
 from alyx.database import tables
 from alyx.realtime import tokens
 from alyx.realtime.deltas import Batch, Delta, Kind, Step
@@ -121,6 +122,11 @@ class Group:
         self.since: list[Step] | None = None
         self.window: Window | None = None if view.by_images else Window(view.place)
         self.mark = tokens.mark((*view.identity, view.shape, values)).encode()
+
+    @property
+    def seems_too_large(self) -> bool:
+        """Whether it has more rows than it may, by the count that is kept."""
+        return self.count is not None and self.count > self.view.question.asked.limit
 
     def recount(self, rows: int, seq: int, since: Iterable[Step]) -> None:
         """The view had so many rows as of a change; since: the steps that came after it."""
@@ -324,10 +330,16 @@ def is_decided_by_images(question: Question, audience: Audience, read: frozenset
 
 def _is_long(value: Any) -> bool:
     """Whether an image might have a hole where this value is."""
-    return isinstance(value, str) and len(value) > judging.SHORT
+    return not tables.is_short(value)
 
 
 def _kind(was: bool, now: bool) -> Kind | None:
     if now:
         return Kind.UPDATE if was else Kind.INSERT
     return Kind.DELETE if was else None
+
+
+def too_large(most: int) -> AlyxError:
+    """The error of a view without a limit that has more rows than one may have."""
+    message = f"The live query has more than {most} documents."
+    return AlyxError("RESULT_TOO_LARGE", message, hint="Ask for fewer by a filter, or for a window by sort and limit.")

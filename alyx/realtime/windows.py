@@ -70,14 +70,8 @@ class Window:
             return []
         self.filled = True
         self.floor = seq
-        before, after = self.held, {key: hash(text) for key, text in zip(selection.keys, selection.texts, strict=True)}
-        steps = [Step(seq, Kind.DELETE, key, "") for key in before if key not in after]
-        for key, text in zip(selection.keys, selection.texts, strict=True):
-            known = before.get(key)
-            if known is None:
-                steps.append(Step(seq, Kind.INSERT, key, text))
-            elif known != after[key]:
-                steps.append(Step(seq, Kind.UPDATE, key, text))
+        after = hashes(selection)
+        steps = difference(self.held, selection, seq)
         self.held = after
         self.full = len(after) >= limit
         self.last = self._place(selection.sorts[-1]) if self._place is not None and selection.sorts else None
@@ -85,8 +79,19 @@ class Window:
         return steps
 
 
+def hashes(selection: Selection) -> dict[Any, int]:
+    """What is remembered of an answer: for each key a hash of its text."""
+    return {key: hash(text) for key, text in zip(selection.keys, selection.texts, strict=True)}
+
+
 def difference(held: Mapping[Any, int], selection: Selection, seq: int) -> list[Step]:
-    """The steps from what a client holds to another answer, such as that to somebody else."""
-    window = Window()
-    window.held = dict(held)
-    return window.replace(selection, seq, 1)
+    """The steps from what somebody holds to an answer, as of change `seq`."""
+    texts = dict(zip(selection.keys, selection.texts, strict=True))
+    steps = [Step(seq, Kind.DELETE, key, "") for key in held if key not in texts]
+    for key, text in texts.items():
+        known = held.get(key)
+        if known is None:
+            steps.append(Step(seq, Kind.INSERT, key, text))
+        elif known != hash(text):
+            steps.append(Step(seq, Kind.UPDATE, key, text))
+    return steps

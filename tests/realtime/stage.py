@@ -16,7 +16,7 @@ from alyx.base.identity import ANONYMOUS
 from alyx.database import tables
 from alyx.database.feed import read_position
 from alyx.database.migrations import Migrator
-from alyx.realtime.live import Live, Stream
+from alyx.realtime.live import EventStream, Live
 from alyx.realtime.outlet import Client
 from alyx.realtime.session import Session
 from alyx.realtime.settings import Settings
@@ -244,7 +244,7 @@ class Stage(Backend):
 
     async def stream(
         self, collection: str, query: str = "", *, user: str | None = None, since: str | None = None
-    ) -> tuple[Line, Stream]:
+    ) -> tuple[Line, EventStream]:
         line = Line()
         identity, expires = self.verifier.authenticate(self.token(user)) if user else (ANONYMOUS, None)
         client = Client(identity, expires, "192.0.2.1")

@@ -26,14 +26,13 @@ class Audience:
     """What some rules, all of which must hold, make of their caller.
 
     The promise, for callers A and B, any record and one request:
-    - if shape(A) == shape(B) and values(A) == values(B), the verdicts are the same;
+    - if shape(A) == shape(B) and their values of `indexed_fields` are the same, the verdicts are the same;
     - if none of A's indexed values occurs in the record (`occurring`) or in any audience of `elsewhere` for it, A's verdict is
       that of nobody(A), which is the same for all callers of one shape.
 
-    in_json: whether `auth.id in doc.readers` and the like count as indexed for json fields, too. Any text in such a field, keys
-        included, then stands for a caller; so ask `occurring`, which knows, instead of reading the columns of `indexed`.
-    indexed: field of the caller -> {column of doc: whether its elements are meant}. indexed_fields: the same fields, those that
-        only `elsewhere` compares included, in the order of `values`.
+    indexed: field of the caller -> {column of doc: whether its elements are meant}. Of a json field any text, keys included,
+        stands for a caller; so ask `occurring`, which knows, instead of reading the columns.
+    indexed_fields: the same fields, those that only `elsewhere` compares included, in a fixed order.
     elsewhere: one per `collections.c.exists`, or per alternative in it; those inside others, too.
     uses_time: reads request.time; times: the columns of doc that are compared directly with it, None if it is used otherwise.
     request_fields: what else is read of the request, such as `ip`.
@@ -41,8 +40,8 @@ class Audience:
     fixed: column of doc -> the only values, in API form, with which a record can pass.
     """
 
-    def __init__(self, rules: Sequence[Rule], *, in_json: bool = False) -> None:
-        uses = Uses(in_json=in_json)
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        uses = Uses()
         lookups = [(rule, lookup) for rule in rules for lookup in uses.read(rule.tree)]
         of_rows = {name for _, lookup in lookups for name in lookup.by_auth.values()}
         self.indexed_fields = tuple(sorted((uses.places.keys() | of_rows) - uses.otherwise))
@@ -71,10 +70,6 @@ class Audience:
             *(part.outcome(auth) if part.condition else _read(part, auth) for part in self._parts),
             *(_canonical(auth.get(name)) for name in self._whole),
         )
-
-    def values(self, auth: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The values of `indexed_fields`."""
-        return tuple(auth.get(name) for name in self.indexed_fields)
 
     def nobody(self, auth: Mapping[str, Any]) -> dict[str, Any]:
         """A caller of the same shape who owns nothing: each indexed field that is not null, nor a constant of the rules, is

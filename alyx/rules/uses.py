@@ -48,11 +48,10 @@ class Uses:
     """What some rules do with the caller.
 
     places, constants: per field what it is compared with by == and `in`. otherwise: the fields that are used in another way, too.
-    in_json: whether a comparison with anything below a json field counts as one with all texts in it; json: the columns of these.
+    json: the json fields that the caller is compared with something below of; that counts as one with all texts in them.
     """
 
-    def __init__(self, *, in_json: bool = False) -> None:
-        self.in_json = in_json
+    def __init__(self) -> None:
         self.json: set[str] = set()
         self.places: dict[str, dict[str, bool]] = {}
         self.constants: dict[str, set[str]] = {}
@@ -139,7 +138,7 @@ class _Walk:
         return self.below_json(e)
 
     def below_json(self, e: Expr) -> Place | None:
-        if not self.uses.in_json or e.type.kind != "dyn":
+        if e.type.kind != "dyn":
             return None
         match e:
             case tree.Column(source="doc"):

@@ -187,7 +187,7 @@ def of_records(count: int, seed: int) -> Tally:
     broken: list[Broken] = []
     records = Callers(seed)
     for rule in rules(count, seed, within=False, counts=counts):
-        audience = Audience([rule], in_json=records.random.random() < 0.5)
+        audience = Audience([rule])
         docs = [records.record(number) for number in range(8)]
         callers = [records.caller() for _ in range(12)]
         verdicts = [[rule.judge(caller, doc, REQUEST) for doc in docs] for caller in callers]
@@ -212,7 +212,7 @@ def _compared(
     seen: dict[Any, int] = {}
     shapes: dict[Any, int] = {}
     for at, caller in enumerate(callers):
-        shape, values = audience.shape(caller), audience.values(caller)
+        shape, values = audience.shape(caller), tuple(caller.get(name) for name in audience.indexed_fields)
         same, classmate = seen.setdefault((shape, values), at), shapes.setdefault(shape, at)
         counts["alike"] += same != at
         counts["classmates"] += classmate != at
@@ -253,7 +253,7 @@ def of_collections(count: int, seed: int) -> Tally:
     broken: list[Broken] = []
     records = Callers(seed)
     for rule in rules(count, seed, within=True, counts=counts):
-        audience = Audience([rule], in_json=records.random.random() < 0.5)
+        audience = Audience([rule])
         docs = [records.record(number) for number in range(5)]
         rows = [records.record(number, ROWS) for number in range(records.random.choice([0, 1, 3, 5]))]
         callers = [records.caller() for _ in range(6)]

@@ -35,6 +35,8 @@ from alyx.records.plan import Planner
 
 GONE = 1001
 EXPIRED = 4401
+LATE = 10.0
+"""Seconds of lag from which on /health tells of it."""
 BEAT = 0.5
 """Seconds between two looks at tokens that end."""
 _log = logging.getLogger("alyx.realtime")
@@ -364,13 +366,16 @@ class Live:
             "realtime_deliveries_total": float(pump.deliveries),
             "realtime_queue_bytes": float(sum(listener.queued for listener in self._listeners)),
             "realtime_slow_clients": float(sum(listener.queued > 0 for listener in self._listeners)),
-            "changes_lag_seconds": pump.lag_now(),
+            "changes_lag_seconds": pump.lag,
         }
 
     def health(self) -> dict[str, Any]:
-        """A part of /health."""
+        """A part of /health. Degraded: changes are told late, or not at all because the tables are of another schema."""
         subscriptions = sum(len(listener.subscriptions) for listener in self._listeners)
-        return {"status": "healthy", "connections": len(self._listeners), "subscriptions": subscriptions}
+        told = {"connections": len(self._listeners), "subscriptions": subscriptions}
+        if self._pump.lag > LATE:
+            return {"status": "degraded", "reason": "changes reach live queries late", **told}
+        return {"status": "healthy", **told}
 
 
 class EventStream(Listener):

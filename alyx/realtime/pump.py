@@ -46,7 +46,7 @@ class _Closed(Exception):
 class Pump:
     """Follows the feed while anybody listens.
 
-    stage: what the changes mean. judgements, changes: counters. lag: seconds that the last change was old when it was judged.
+    stage: what the changes mean. judgements, changes: counters. deliveries: counter.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Pump:
         self.judgements = 0
         self.changes = 0
         self.deliveries = 0
-        self.lag = 0.0
+        self._oldest: float | None = None
         self._database = database
         self._stale = stale
         self._grown = grown
@@ -106,9 +106,10 @@ class Pump:
                 future.set_result(None)
         self._waiting.clear()
 
-    def lag_now(self) -> float:
-        """Seconds by which the judgement of the last change came after it; 0 while nothing is behind."""
-        return self.lag if self._reader is not None and self._done < self._reader.position.seq else 0.0
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest change that is read and not yet told, 0 where there is none."""
+        return max(0.0, clock.seconds() - self._oldest) if self._oldest is not None else 0.0
 
     async def reached(self, seq: int) -> None:
         """Return when all changes up to this one have been judged and delivered."""
@@ -152,12 +153,14 @@ class Pump:
                 lines = await self._patiently(partial(reader.read, BATCH))
                 if reader is not self._reader:
                     return
+                self._oldest = lines[0].at / 1000 if lines else None
                 if reader.position.generation != self.stage.generation:
                     # The tables are not those that are served: the stage is about to change, which makes everybody start over.
                     await closed.wait()
                     return
                 if lines:
                     await self._process(lines, reader.position.epoch)
+                self._oldest = None
                 if reader is self._reader:
                     self._settle(reader.cursor)
                 more = reader.cursor < reader.position.seq
@@ -208,7 +211,6 @@ class Pump:
                 return
         self._heard(names)
         last = lines[-1]
-        self.lag = max(0.0, clock.seconds() - last.at / 1000)
         ahead = any(each.until > last.seq for each in self._read_ahead.values())
         # A client that has a newer record than its place says must not go on from there: it would not hear of the record's past.
         place = tokens.place(epoch, last.seq, ~last.nonce if ahead else last.nonce)

@@ -46,7 +46,7 @@ class _Closed(Exception):
 class Pump:
     """Follows the feed while anybody listens.
 
-    stage: what the changes mean. judgements, changes: counters. deliveries: counter.
+    stage: what the changes mean. judgements, changes, deliveries: counters.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Pump:
             self._reader.close()
             self._reader = None
             self._wanted.clear()
+            self._oldest = None
             self._closed.set()
             self._read_ahead.clear()
         for _, future in self._waiting:

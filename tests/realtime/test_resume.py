@@ -272,7 +272,7 @@ def test_a_trimmed_history_starts_over(play):
         fresh = await stage.token(ALL)
         await stage.put("notes", "n00000000000001", title="after the trim")
         follower = await stage.visit(ALL, fresh)
-        assert follower.received[0].kind in ("resumed", "snapshot")
+        assert follower.received[0].kind == "XX", (fresh, follower.received)
 
     play(story)
 
@@ -467,7 +467,7 @@ def test_a_stream_resumes_by_its_last_event_id_and_starts_over_with_any_other(pl
         by_url = Stream(stage.server.port, third)
         await by_url.connect("notes", [("since", good)])
         await by_url.drop()
-        assert third.received[0].kind in ("resumed", "snapshot")
+        assert third.received[0].kind == "XX", (good, third.received)
 
     play(story)
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
 
+from alyx.base.addresses import parse
 from alyx.http.message import Request
-
-_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Proxies:
@@ -50,17 +48,6 @@ class Proxies:
             if not self._trusted(address):
                 break
         return address
-
-
-def parse(text: str) -> _Address | None:
-    """An address, IPv4-mapped IPv6 as IPv4; None for anything else."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
 
 
 def _bare(text: str) -> str:

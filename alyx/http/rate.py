@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address
 from time import monotonic
 
+from alyx.base.addresses import subscriber
+from alyx.base.bucket import Bucket
 from alyx.base.errors import AlyxError
 from alyx.base.units import Rate
-from alyx.http import address
 
 MAX_ADDRESSES = 20_000
 
@@ -26,31 +26,22 @@ class AddressRate:
     """
 
     def __init__(self, rate: Rate, *, clock: Callable[[], float] = monotonic, capacity: int = MAX_ADDRESSES) -> None:
-        self._full = float(rate.count)
+        self._most = float(rate.count)
         self._per_second = rate.count / rate.seconds
         self._clock = clock
         self._capacity = capacity
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def take(self, client: str) -> None:
         """Take one token. Raises AlyxError RATE_LIMITED with the seconds until there is one again."""
-        key = _network(client) if ":" in client else client
-        now = self._clock()
-        tokens, then = self._buckets.get(key, (self._full, now))
-        tokens = min(self._full, tokens + (now - then) * self._per_second)
-        if tokens < 1.0:
-            self._keep(key, tokens, now)
-            wait = math.ceil((1.0 - tokens) / self._per_second)
-            raise AlyxError("RATE_LIMITED", "Too many requests from this address.", retry_after=max(1, wait))
-        self._keep(key, tokens - 1.0, now)
-
-    def _keep(self, key: str, tokens: float, now: float) -> None:
-        self._buckets[key] = (tokens, now)
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._capacity:
-            self._buckets.popitem(last=False)
-
-
-def _network(client: str) -> str:
-    parsed = address.parse(client)
-    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) else client
+        key = subscriber(client)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(self._per_second, self._most)
+            if len(self._buckets) > self._capacity:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        if not bucket.take(self._clock()):
+            wait = max(1, math.ceil(bucket.wait()))
+            raise AlyxError("RATE_LIMITED", "Too many requests from this address.", retry_after=wait)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 
+from alyx.base.addresses import is_local, subscriber
 from alyx.realtime.outlet import Client
 from alyx.realtime.settings import Settings
 
@@ -24,9 +24,9 @@ class Places:
         settings = self._settings
         if len(self._taken) >= settings.max_connections:
             return "the server has too many live connections"
-        local = _is_local(client.ip)
+        local = is_local(client.ip)
         user = None if local else client.identity.id
-        address = None if local else _network(client.ip)
+        address = None if local else subscriber(client.ip)
         if user is not None and settings.max_connections_per_user and self._users[user] >= settings.max_connections_per_user:
             return "this user has too many live connections"
         most = settings.max_connections_per_address
@@ -46,20 +46,3 @@ class Places:
                 count[name] -= 1
                 if not count[name]:
                     del count[name]
-
-
-def _network(ip: str) -> str:
-    """What one subscriber is given: an IPv4 address, or a /64 of IPv6."""
-    if ":" not in ip:
-        return ip
-    try:
-        return str(int(ipaddress.IPv6Address(ip.partition("%")[0])) >> 64)
-    except ValueError:
-        return ip
-
-
-def _is_local(ip: str) -> bool:
-    try:
-        return ipaddress.ip_address(ip).is_loopback
-    except ValueError:
-        return not ip

@@ -24,7 +24,6 @@ Document = Mapping[str, Any]
 Judge = Callable[[Document], bool]
 
 _DIGITS = re.compile(r"[ \t\n\v\f\r]*([-+]?[0-9]+)", re.ASCII)
-SHORT = tables.SHORT
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from alyx.base.identity import ANONYMOUS
 from alyx.database import tables
 from alyx.database.feed import read_position
 from alyx.database.migrations import Migrator
+from alyx.realtime import asking
 from alyx.realtime.live import EventStream, Live
 from alyx.realtime.outlet import Client
 from alyx.realtime.session import Session
@@ -136,31 +137,61 @@ def text(seconds: float) -> str:
 
 
 class Gate:
-    """Stands before an engine's reads. hold: names of works whose answers wait until `open` is set, before:
-    which are not even begun until then. fail: name -> errors to raise
-    first."""
+    """Stands before an engine's reads. hold: works whose answers wait for `release`. before: works that are not even begun until
+    then. fail: work -> errors that it raises first. Works are named as the functions of `asking`.
 
-    def __init__(self, stage: Stage) -> None:
-        self.hold: set[str] = set()
-        self.before: set[str] = set()
-        self.fail: dict[str, list[Exception]] = {}
-        self.open = asyncio.Event()
+    A story that names a work which is then never asked proves nothing: `Stage.run` refuses it.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        hold: Iterable[str] = (),
+        before: Iterable[str] = (),
+        fail: Mapping[str, Iterable[Exception]] | None = None,
+    ) -> None:
+        self._hold = set(hold)
+        self._before = set(before)
+        self._fail = {name: list(errors) for name, errors in (fail or {}).items()}
+        self._named = self._hold | self._before | self._fail.keys()
+        unknown = {name for name in self._named if not callable(getattr(asking, name, None))}
+        assert self._named, "a gate for nothing"
+        assert not unknown, f"no works of realtime: {unknown}"
+        self._seen: set[str] = set()
+        self._open = asyncio.Event()
         self.reached = asyncio.Event()
         self._read = stage.engine.read
         stage.engine.read = self.read  # type: ignore[method-assign]
+        stage.gates.append(self)
 
     async def read(self, work: Any) -> Any:
+        """In place of the engine's."""
         name = getattr(getattr(work, "func", None), "__name__", "")
-        if self.fail.get(name):
-            raise self.fail[name].pop(0)
-        if name in self.before:
-            self.reached.set()
-            await self.open.wait()
+        self._seen.add(name)
+        if self._fail.get(name):
+            raise self._fail[name].pop(0)
+        if name in self._before:
+            await self._stand()
         found = await self._read(work)
-        if name in self.hold:
-            self.reached.set()
-            await self.open.wait()
+        if name in self._hold:
+            await self._stand()
         return found
+
+    async def _stand(self) -> None:
+        self.reached.set()
+        await self._open.wait()
+
+    def release(self) -> None:
+        """Let go of what waits, and of all that comes."""
+        self._hold.clear()
+        self._before.clear()
+        self._open.set()
+
+    def check(self) -> None:
+        """Raises AssertionError where a work was named for nothing."""
+        assert self._named <= self._seen, f"never asked: {self._named - self._seen}"
+        assert not any(self._fail.values()), f"never raised: {self._fail}"
 
 
 class Stage(Backend):
@@ -168,6 +199,7 @@ class Stage(Backend):
 
     def __init__(self, schema_text: str, folder: Path, settings: Settings | None = None) -> None:
         self.settings = settings or Settings(pause=0.001)
+        self.gates: list[Gate] = []
         super().__init__(schema_text, folder)
 
     def start(self) -> None:
@@ -212,6 +244,9 @@ class Stage(Backend):
                 await story()
 
         self._runner.run(told())
+        for gate in self.gates:
+            gate.check()
+        self.gates.clear()
 
     async def write(self, method: str, path: str, body: Any = None, *, user: str | None = None, role: str = "user") -> Any:
         """A write that must succeed, from inside a story."""

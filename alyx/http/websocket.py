@@ -17,6 +17,7 @@ from typing import Final
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol, State
 
+from alyx.base.bucket import Bucket
 from alyx.http.lasting import QUIET, Lasting
 from alyx.realtime.outlet import Outlet, Session
 
@@ -41,7 +42,7 @@ _UTF8: Final = codecs.getincrementaldecoder("utf-8")
 class WebSocket(Lasting):
     """One WebSocket. open: called when the connection stands; gives the session that it belongs to."""
 
-    __slots__ = ("_behind", "_counted", "_frames", "_heard", "_open", "_parser", "_partial", "_parts", "_pinged", "_reading")
+    __slots__ = ("_behind", "_frames", "_heard", "_open", "_parser", "_partial", "_parts", "_pinged", "_reading")
 
     def __init__(self, open: Callable[[Outlet], Session]) -> None:
         super().__init__()
@@ -50,9 +51,8 @@ class WebSocket(Lasting):
         # A message that comes in several frames: the bytes that are there, and the decoder that has judged them.
         self._parts = bytearray()
         self._partial: codecs.IncrementalDecoder | None = None
-        # Frames that the session does not count: how many there were of late, and when the last came.
-        self._frames = 0.0
-        self._counted = 0.0
+        # Frames that the session does not count.
+        self._frames = Bucket(FRAMES, 2 * FRAMES)
         self._heard = True
         self._pinged = False
         self._reading = True
@@ -152,19 +152,12 @@ class WebSocket(Lasting):
                 self.fail(1007, "the text is not UTF-8")
                 return
             self._give(text)
-        elif opcode is not Opcode.BINARY and self._is_flood():
+        elif opcode is not Opcode.BINARY and not self._frames.take(monotonic()):
             self.fail(4429, "too many frames")
         elif opcode is Opcode.TEXT or opcode is Opcode.CONT:
             self._take_part(frame)
         elif opcode is Opcode.BINARY:
             self.take_binary(frame)
-
-    def _is_flood(self) -> bool:
-        """Count a frame; whether there are more of them than any client needs."""
-        now = monotonic()
-        self._frames = max(0.0, self._frames - (now - self._counted) * FRAMES) + 1.0
-        self._counted = now
-        return self._frames > 2 * FRAMES
 
     def _take_part(self, frame: Frame) -> None:
         if self._partial is None:

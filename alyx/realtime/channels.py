@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from alyx.base.bucket import Bucket
 from alyx.base.errors import AlyxError
 from alyx.base.identity import Identity
 from alyx.database.work import DatabaseError
@@ -61,14 +62,12 @@ class Kind:
 
 @dataclass(slots=True, eq=False)
 class _Holder:
-    """One connection that has sent a message about channels. gone: it is lost. listed: bytes of members that it was told of late,
-    as of listed_at."""
+    """One connection that has sent a message about channels. gone: it is lost. listing: bytes of members that it may be told."""
 
     party: Party
     seats: dict[str, Seat] = field(default_factory=dict)
     gone: bool = False
-    listed: float = 0.0
-    listed_at: float = 0.0
+    listing: Bucket = field(default_factory=lambda: Bucket(LISTED_RATE, 4 * LISTED_RATE))
 
 
 class Channels:
@@ -175,11 +174,8 @@ class Channels:
 
     def _check_listing(self, holder: _Holder, name: Name) -> None:
         """Count what a connection is told by a join. Raises AlyxError RATE_LIMITED."""
-        now = self._now()
-        listed = max(0.0, holder.listed - (now - holder.listed_at) * LISTED_RATE)
-        if listed >= 4 * LISTED_RATE:
+        if not holder.listing.take(self._now(), self._rooms.size(name)):
             raise AlyxError("RATE_LIMITED", "You join too many large channels; try again later.", retry_after=1)
-        holder.listed, holder.listed_at = listed + self._rooms.size(name), now
 
     def _leave(self, holder: _Holder, message_id: str | None, payload: Mapping[str, Any]) -> None:
         name = channel_wire.read_name(payload)

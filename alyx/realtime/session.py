@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from alyx.base import ids
+from alyx.base.bucket import Bucket
 from alyx.base.errors import AlyxError
 from alyx.base.identity import ANONYMOUS, Identity
 from alyx.base.units import Rate
@@ -276,25 +277,18 @@ _KNOWN = f"Known: {', '.join(sorted(_KINDS))}."
 
 
 class _Allowance:
-    """A bucket of messages that fills at a rate. is_abused: the client goes on although it is told."""
+    """The messages that a client may send. is_abused: it goes on although it is told."""
 
     def __init__(self, rate: Rate) -> None:
-        self._most = float(rate.count)
-        self._per_second = rate.count / rate.seconds
-        self._left = self._most
-        self._last = 0.0
+        self._bucket = Bucket(rate.count / rate.seconds, float(rate.count))
+        self._patience = 2 * rate.count
         self._refused = 0
 
     @property
     def is_abused(self) -> bool:
-        return self._refused > 2 * self._most
+        return self._refused > self._patience
 
     def take(self, now: float) -> bool:
-        self._left = min(self._most, self._left + (now - self._last) * self._per_second)
-        self._last = now
-        if self._left < 1.0:
-            self._refused += 1
-            return False
-        self._left -= 1.0
-        self._refused = 0
-        return True
+        taken = self._bucket.take(now)
+        self._refused = 0 if taken else self._refused + 1
+        return taken

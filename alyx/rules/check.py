@@ -1,22 +1,21 @@
 """The check: names and types of a syntax tree against the schema (hard-parts §1, R1).
 
 Makes the typed tree or raises CheckError for the first fault, with its place in the rule's text and a hint. Called by `book` for
-rules and for a client's `where`. Never looks at values, and never at SQL: what SQL cannot say is refused by the lowering itself.
+rules and for a client's `where`; calls of functions are left to `calls`. Never looks at values, and never at SQL: what SQL
+cannot say is refused by the lowering itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from alyx.rules import functions, literals, syntax, tree, types
-from alyx.rules.functions import Function
-from alyx.rules.literals import CheckError
+from alyx.rules import calls, functions, literals, syntax, tree, types
+from alyx.rules.calls import Calls
+from alyx.rules.literals import CheckError, plain, widen
 from alyx.rules.syntax import Call, ListLiteral, Literal, Macro, MapLiteral, Message, Name, Node, Select, UInt
 from alyx.rules.tree import Expr
 from alyx.rules.types import BOOL, DOUBLE, DYN, INT, NUMBERS, STRING, Type
-from alyx.rules.values import Beyond, Fault
 from alyx.schema import yaml
 from alyx.schema.model import Collection
 
@@ -57,6 +56,7 @@ def _nearest(word: str, known: Iterable[str]) -> str | None:
 class _Checker:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
+        self.calls = Calls(loose=scope.loose, internal=scope.internal)
         self.locals: dict[str, Type] = {}
         self.claimed: frozenset[str] = frozenset()
         """Variables of macros that walk over a part of `auth.claims`."""
@@ -171,31 +171,17 @@ class _Checker:
     # Literals -----------------------------------------------------------------------------------------------------------
 
     def list_literal(self, node: ListLiteral) -> Expr:
-        items = tuple(self.plain(self.expr(item)) for item in node.items)
+        items = tuple(plain(self.expr(item)) for item in node.items)
         joined: Type | None = items[0].type if items else DYN
         for item in items[1:]:
             joined = types.join(joined, item.type) if joined else None
         if joined is None or joined.kind == "dyn":
-            items = tuple(self.widen(item) for item in items)
+            items = tuple(widen(item) for item in items)
         return tree.ListOf(Type("list", item=joined or DYN), node.start, node.end, items)
 
     def map_literal(self, node: MapLiteral) -> Expr:
-        items = tuple(self.widen(self.plain(self.expr(item))) for entry in node.entries for item in entry)
+        items = tuple(widen(plain(self.expr(item))) for entry in node.entries for item in entry)
         return tree.MapOf(types.MAP, node.start, node.end, items)
-
-    @staticmethod
-    def plain(expr: Expr) -> Expr:
-        if expr.type.kind == "decimal":
-            raise CheckError(
-                "a decimal can only be compared", expr.start, "with ==, !=, <, <=, >, >= or in, to numbers and decimals"
-            )
-        return expr
-
-    def widen(self, expr: Expr) -> Expr:
-        if expr.type.kind == "dyn":
-            return expr
-        self.plain(expr)
-        return tree.Widen(DYN, expr.start, expr.end, expr)
 
     # Operators and calls ------------------------------------------------------------------------------------------------
 
@@ -227,22 +213,22 @@ class _Checker:
 
     def conditional(self, node: Call) -> Expr:
         test = self.condition(self.expr(node.args[0]))
-        yes, no = self.plain(self.expr(node.args[1])), self.plain(self.expr(node.args[2]))
+        yes, no = plain(self.expr(node.args[1])), plain(self.expr(node.args[2]))
         joined = types.join(yes.type, no.type)
         if joined is None:
             if not self.scope.loose:
                 raise CheckError(f"the branches of ?: differ: {yes.type} and {no.type}", node.start, "make them one type")
             joined = DYN
         if joined.kind == "dyn":
-            yes, no = self.widen(yes), self.widen(no)
+            yes, no = widen(yes), widen(no)
         return tree.Cond(joined, node.start, node.end, test, yes, no)
 
     def index(self, node: Call) -> Expr:
-        operand, key = self.expr(node.args[0]), self.plain(self.expr(node.args[1]))
+        operand, key = self.expr(node.args[0]), plain(self.expr(node.args[1]))
         kind = operand.type.kind
         if kind not in ("list", "map", "dyn") or (kind == "list" and key.type.kind not in (NUMBERS | {"dyn"})):
             raise CheckError(f"{operand.type} has no [{key.type}]", node.start)
-        return tree.Member(operand.type.item or DYN, node.start, node.end, operand, self.widen(key))
+        return tree.Member(operand.type.item or DYN, node.start, node.end, operand, widen(key))
 
     def equal(self, node: Node, left: Expr, right: Expr) -> Expr:
         for one, other in ((left, right), (right, left)):
@@ -293,16 +279,16 @@ class _Checker:
         if {one, other} == {"int", "double"}:
             return literals.as_double(left), literals.as_double(right)
         if "dyn" in (one, other) or {one, other} <= NUMBERS:
-            return self.widen(left), self.widen(right)
+            return widen(left), widen(right)
         if self.scope.loose and verb == "compared":
-            return self.widen(left), self.widen(right)
+            return widen(left), widen(right)
         raise CheckError(f"{left.type} cannot be {verb} with {right.type}", node.start, _type_hint(left, right))
 
     def contains(self, node: Call, item: Expr, container: Expr) -> Expr:
         kind = container.type.kind
         if isinstance(container, tree.ListOf):
             return self.in_list(node, item, container)
-        self.plain(item)
+        plain(item)
         if kind not in ("list", "map", "dyn"):
             raise CheckError(f"`in` needs a list or a map, found {container.type}", container.start)
         inner = container.type.item or DYN
@@ -311,7 +297,7 @@ class _Checker:
                 raise CheckError(f"{item.type} cannot be in {container.type}", node.start)
             if item.type.kind == inner.kind:
                 return tree.Contains(BOOL, node.start, node.end, item, container)
-        return tree.Contains(BOOL, node.start, node.end, self.widen(item), self.widen(container))
+        return tree.Contains(BOOL, node.start, node.end, widen(item), widen(container))
 
     def in_list(self, node: Call, item: Expr, container: tree.ListOf) -> Expr:
         """`x in [a, b]`: each compared as by ==, so that literals fit the column."""
@@ -329,97 +315,16 @@ class _Checker:
             fitted = tuple(other for _, other in pairs)
             typed = Type("list", item=replace(item.type, nullable=any(each.type.nullable for each in fitted)))
             return tree.Contains(BOOL, node.start, node.end, item, tree.ListOf(typed, container.start, container.end, fitted))
-        widened = tuple(self.widen(each) for each in raw)
+        widened = tuple(widen(each) for each in raw)
         items = tree.ListOf(types.LIST, container.start, container.end, widened)
-        return tree.Contains(BOOL, node.start, node.end, self.widen(item), items)
+        return tree.Contains(BOOL, node.start, node.end, widen(item), items)
 
     def invoke(self, node: Call) -> Expr:
         sources = node.args if node.target is None else (node.target, *node.args)
-        name, member = node.function, node.target is not None
-        if name in ("dyn", "type") and not member and len(sources) == 1:
-            return self.converted(node, name, self.expr(sources[0]))
-        if name not in functions.TABLE:
-            known = [item for item in functions.TABLE if not item.startswith(("_", "-"))]
-            raise CheckError(
-                f"unknown function `{name}`", node.start, _nearest(name, known) or "docs/rules.md lists the functions"
-            )
-        args = tuple(self.plain(self.expr(item)) for item in sources)
-        fitting = [item for item in functions.candidates(name, len(args), member) if _fits(item, args)]
-        if not fitting:
-            raise self.no_overload(node, args, member)
-        if len(fitting) == 1:
-            return self.resolved(node, fitting[0], args)
-        results = {item.result for item in fitting}
-        result = types.BY_NAME[results.pop()] if len(results) == 1 else DYN
-        return tree.Dynamic(result, node.start, node.end, name, member, tuple(self.widen(item) for item in args))
-
-    def converted(self, node: Call, name: str, arg: Expr) -> Expr:
-        if name == "dyn":
-            if not self.scope.loose:
-                raise CheckError("dyn() cannot be used in rules", node.start, "types are static here")
-            return self.widen(arg)
-        if arg.type.kind != "dyn" and not arg.type.nullable:
-            return tree.Const(types.TYPE, node.start, node.end, functions.type_name(arg.type.kind))
-        if arg.type.kind == "null":
-            return tree.Const(types.TYPE, node.start, node.end, functions.type_name("null"))
-        return tree.Dynamic(types.TYPE, node.start, node.end, "type", False, (self.widen(arg),))
-
-    def resolved(self, node: Call, function: Function, args: tuple[Expr, ...]) -> Expr:
-        given = tuple(_narrowed(item, kind) for item, kind in zip(args, function.params, strict=True))
-        result = types.BY_NAME[function.result]
-        if function.result == "list":
-            result = types.join(given[0].type, given[1].type) or types.LIST
-        result = replace(result, nullable=result.kind == "dyn")
-        if function.name == "matches" and isinstance(given[1], tree.Const):
-            try:
-                functions.pattern(given[1].value)
-            except Fault as error:
-                if not self.scope.loose:
-                    raise CheckError(str(error), given[1].start, "RE2 syntax") from None
-        self.known_zone(function, given)
-        if not self.scope.internal and function.name in ("contains", "indexOf"):
-            self.short_needle(given[1])
-        if given and all(isinstance(item, tree.Const) for item in given):
-            return self.folded(node, function, given, result)
-        return tree.Invoke(result, node.start, node.end, function, given)
-
-    @staticmethod
-    def short_needle(needle: Expr) -> None:
-        """Of a client: a long needle in a long text holds a reader for seconds, and nothing interrupts it (hard-parts §5.1)."""
-        if any(isinstance(part, tree.Column | tree.Local) for part in tree.walk(needle)):
-            raise CheckError("the text to look for cannot come from the record", needle.start, "startsWith() and == can")
-        if isinstance(needle, tree.Const) and len(needle.value.encode("utf-8", "surrogatepass")) > 256:
-            raise CheckError("the text to look for is longer than 256 bytes", needle.start)
-
-    def known_zone(self, function: Function, args: tuple[Expr, ...]) -> None:
-        if function.params[:2] == ("timestamp", "string") and isinstance(args[1], tree.Const) and not self.scope.loose:
-            try:
-                function.call("2000-01-01T00:00:00.000000Z", args[1].value)
-            except Fault as error:
-                raise CheckError(str(error), args[1].start, "an IANA name or an offset such as +02:00") from None
-
-    def folded(self, node: Call, function: Function, args: tuple[Expr, ...], result: Type) -> Expr:
-        """A call on constants, done now. What Alyx cannot hold is refused; what is an error stays one, or is refused in rules."""
-        values: list[Any] = [item.value for item in args if isinstance(item, tree.Const)]
-        try:
-            return tree.Const(result, node.start, node.end, function.call(*values))
-        except Beyond as error:
-            raise CheckError(str(error), node.start) from None
-        except Fault as error:
-            if not self.scope.loose:
-                raise CheckError(f"always an error: {error}", node.start) from None
-            return tree.Invoke(result, node.start, node.end, function, args)
-
-    def no_overload(self, node: Call, args: tuple[Expr, ...], member: bool) -> CheckError:
-        shown = ", ".join(str(item.type) for item in args)
-        sign = syntax.SIGNS.get(node.function)
-        what = f"`{sign}`" if sign else f"{node.function}()"
-        hint = None
-        if {item.type.kind for item in args} == {"int", "double"}:
-            hint = "int and float do not mix: write 1.0 instead of 1, or double(x)"
-        elif functions.candidates(node.function, len(args), not member):
-            hint = f"write it as {node.function}(x)" if member else f"write it as x.{node.function}(...)"
-        return CheckError(f"{what} does not take ({shown})", node.start, hint)
+        if calls.is_conversion(node):
+            return self.calls.convert(node, self.expr(sources[0]))
+        calls.check_name(node)
+        return self.calls.resolve(node, tuple(plain(self.expr(item)) for item in sources))
 
     # Macros -------------------------------------------------------------------------------------------------------------
 
@@ -436,7 +341,7 @@ class _Checker:
         self.claimed = outside | {node.variable} if self.of_claims(source) else outside - {node.variable}
         self.locals[node.variable] = (source.type.item or DYN) if source.type.kind == "list" else DYN
         predicate = self.condition(self.expr(node.predicate)) if node.predicate is not None else None
-        transform = self.plain(self.expr(node.transform)) if node.transform is not None else None
+        transform = plain(self.expr(node.transform)) if node.transform is not None else None
         self.locals, self.claimed = outer, outside
         result = {"map": Type("list", item=transform.type if transform else DYN), "filter": source.type.required()}
         if node.kind == "filter" and source.type.kind != "list":
@@ -499,13 +404,3 @@ def _type_hint(left: Expr, right: Expr) -> str | None:
     if "bool" in kinds:
         return "a bool is compared with true or false"
     return None
-
-
-def _fits(function: Function, args: tuple[Expr, ...]) -> bool:
-    return all(item.type.kind in (kind, "dyn") for item, kind in zip(args, function.params, strict=True))
-
-
-def _narrowed(expr: Expr, kind: str) -> Expr:
-    if expr.type.kind != "dyn":
-        return expr
-    return tree.Narrow(types.BY_NAME[kind].required(), expr.start, expr.end, expr)

@@ -1,4 +1,4 @@
-"""Literals and numbers made to fit what they stand beside (hard-parts §1, R1). Called by `check` alone."""
+"""Literals and values made to fit what they stand beside (hard-parts §1, R1). Called by `check` and `calls` alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from alyx.rules import functions, tree
 from alyx.rules.tree import Expr
-from alyx.rules.types import DOUBLE, INT, STRING, Type
+from alyx.rules.types import DOUBLE, DYN, INT, STRING, Type
 from alyx.schema.model import Type as FieldType
 
 
@@ -20,6 +20,18 @@ class CheckError(Exception):
         self.message = message
         self.start = start
         self.hint = hint
+
+
+def plain(expr: Expr) -> Expr:
+    """The same, if it may stand elsewhere than in a comparison."""
+    if expr.type.kind == "decimal":
+        raise CheckError("a decimal can only be compared", expr.start, "with ==, !=, <, <=, >, >= or in, to numbers and decimals")
+    return expr
+
+
+def widen(expr: Expr) -> Expr:
+    """The same as a value whose type only shows when it is read."""
+    return expr if expr.type.kind == "dyn" else tree.Widen(DYN, expr.start, expr.end, plain(expr))
 
 
 def as_double(expr: Expr) -> Expr:

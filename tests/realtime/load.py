@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.realtime.follower import Doc, Follower
 from tests.realtime.ledger import Line, Tables, View, end, judge, read_lines
 from tests.realtime.remote import PATIENCE, Gone, Http, Server, Socket, Stream, token, until
 
+T = TypeVar("T")
 USERS = [f"user{n:011d}" for n in range(5)]
 TEAMS = ["red", "blue", "green", "grey"]
 ADMIN = token("harness00000000", "admin")
@@ -55,6 +57,7 @@ class Load:
         self._rate, self._hands, self._seed = rate, hands, seed
         self._tasks: list[asyncio.Task[None]] = []
         self._count = 0
+        self._stopping = False
         self.acknowledged: set[int] = set()
         """Numbers of the writes that were answered with 2xx, deletes aside."""
         self.writes = 0
@@ -66,17 +69,16 @@ class Load:
         self._tasks = [asyncio.create_task(self._write(Random(self._seed * 100 + hand))) for hand in range(self._hands)]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for each in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(each, AssertionError):
-                raise each
+        """Let every hand finish its write: one that is only given up may still be made after the log was read."""
+        self._stopping = True
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*self._tasks)
         self._http.close()
 
     async def _write(self, rng: Random) -> None:
         alive: dict[str, list[str]] = {"events": [], "shared": [], "members": []}
         due = time.monotonic()
-        while True:
+        while not self._stopping:
             due += self._hands / self._rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             if time.monotonic() - due > 1:  # it was kept waiting: what was missed is not made up for
@@ -275,6 +277,42 @@ class StreamRoamer:
 
     async def leave(self) -> None:
         await self.stream.drop()
+
+
+def with_server(folder: Path, story: Callable[[Server], Awaitable[T]], workers: int) -> T:
+    """Run a story with a server of its own."""
+    server = Server(folder, SCHEMA, workers=workers)
+    try:
+        server.start()
+        return asyncio.run(story(server))
+    finally:
+        server.end()
+
+
+def crew(server: Server, clients: int, streams: int, between: tuple[float, float] = (0.2, 2.0)) -> list[Roamer | StreamRoamer]:
+    """So many clients by WebSocket and by event streams. between: seconds that they stay."""
+    by_socket = [Roamer(server, seed, between=between) for seed in range(clients)]
+    return [*by_socket, *(StreamRoamer(server, 500 + n, n % 4, between) for n in range(streams))]
+
+
+async def finish(server: Server, load: Load, roamers: Sequence[Roamer | StreamRoamer]) -> tuple[list[Wish], list[Line]]:
+    """End the writes, keep everybody connected until all that was written has arrived, and compare what they were told with the
+    log. Gives what they asked for, and the log."""
+    await load.stop()
+    await asyncio.gather(*(each.stay() for each in roamers))
+    lines = lines_of(server)
+    wishes = [wish for each in roamers for wish in each.wishes]
+    behind = await arrive(wishes, lines)
+    for each in roamers:
+        await each.leave()
+    wrong = faults(wishes, lines)
+    assert not behind + wrong, "\n".join([f"{len(behind)} and {len(wrong)} of {len(wishes)}", *behind[:5], *wrong[:8]])
+    return wishes, lines
+
+
+def resumed(wishes: Iterable[Wish]) -> int:
+    """How often a token was good."""
+    return sum(each.follower.counts.get("resumed", 0) for each in wishes)
 
 
 def lines_of(server: Server) -> list[Line]:

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import sqlite3
@@ -35,12 +34,6 @@ Gone = (ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, EOFError, a
 def token(user: str, role: str = "user", **claims: Any) -> str:
     """An access token that lasts for the test."""
     return tokens.issue(tokens.Settings(SECRET), user, role=role, ttl=7200, claims=claims or None)
-
-
-def more_files() -> None:
-    """As many open files as this process may have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def free_port() -> int:

@@ -90,7 +90,7 @@ def test_what_waits_for_a_client_that_pauses_is_merged_and_true(server):
     assert not server.complaints()
 
 
-def test_a_client_for_whom_too_much_waits_is_closed_with_4408_and_resumes(server):
+def test_a_client_for_whom_too_much_waits_is_sent_away_and_resumes(server):
     async def story() -> None:
         sweeper = Sweeper(server, rows=50)
         quick, healthy = await follow(server, "healthy")
@@ -101,7 +101,7 @@ def test_a_client_for_whom_too_much_waits_is_closed_with_4408_and_resumes(server
             await until(lambda n=number: sweeps(healthy.follower) >= n, "a sweep at the client that reads")
         slow.read_on()
         await until(lambda: not slow.open, "the end of the slow client")
-        assert slow.closed_with in (4408, None)  # None: it was cut off before it could read the reason
+        assert slow.closed_with in (4408, None), "no other reason"  # None: it was cut off before it could read any
         await slow.drop()
         sweeper.sweep()
         await slow.connect()

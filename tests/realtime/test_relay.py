@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -211,7 +212,9 @@ def test_a_peer_that_is_silent_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mo
             writer.write(framed({"hello": 1, "peer": "mute"}))
             await until(lambda: peers(found[0]) == 2)
             await until(lambda: peers(found[0]) == 1)
-            await asyncio.sleep(0.3)
+            (link,) = serving(found).relay._links.values()
+            cut = link.heard
+            await until(lambda: link.heard > cut + module._SILENCE)  # who is not silent stays
             assert peers(found[0]) == peers(found[1]) == 1
             writer.close()
 
@@ -278,18 +281,26 @@ def test_where_there_can_be_no_socket_a_process_stays_alone_and_says_so(
 @pytest.mark.parametrize("loop", LOOPS)
 def test_nothing_is_left_open(tmp_path: Path, loop: Any) -> None:
     async def body() -> None:
-        counts = []
-        for _ in range(4):  # the first round also opens what the loop keeps for itself
+        before = open_files()
+        for _ in range(4):
             async with nodes(tmp_path / "app.db", 3) as found:
                 await found[0].client("c1")
-            await asyncio.sleep(0.05)
-            counts.append(len(os.listdir("/proc/self/fd")))
-        assert counts[1:] == [counts[0]] * 3
+                assert open_files() - before
+            await until(lambda: not open_files() - before)
 
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("this system does not list open files")
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(body())
+
+
+def open_files() -> set[str]:
+    """Sockets and files of this process."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.add(os.readlink(f"/proc/self/fd/{number}"))
+    return {name for name in found if name.startswith(("socket:", "/"))}
 
 
 async def connect(folder: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -362,7 +373,7 @@ def test_hostile_bytes_end_only_their_own_connection(tmp_path: Path, caplog: pyt
             writer.write_eof()
             writer.close()
             await until(lambda: all(peers(node) == 2 for node in found))
-            await asyncio.sleep(GRACE * 2)
+            await until(lambda: not any(node.relay._away for node in found))  # the odd one is taken for dead
             for client in clients:
                 await shows(client, "c0", "c1", "c2")
                 assert client.shown["room"]["c0"] == 0

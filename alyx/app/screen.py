@@ -13,10 +13,11 @@ from alyx.database.migrations.results import Plan
 
 @dataclass(frozen=True)
 class Started:
-    """What serves now. url: where; docs: whether `/docs` exists there. seconds: since the command began."""
+    """What serves now. url: where; docs, live: whether `/docs` and `/_alyx/live` are there. seconds: since the command began."""
 
     url: str
     docs: bool
+    live: bool
     database: str
     collections: tuple[str, ...]
     watched: tuple[str, ...]

@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +81,7 @@ def started(config: Config, source: build.Source, sock: socket.socket, *, worker
     return Started(
         url=f"http://{shown}:{port}",
         docs=config.values["docs.enabled"],
+        live=config.values["docs.enabled"] and config.values["realtime.enabled"],
         database=str(config.database_path),
         collections=tuple(source.schema.collections),
         watched=watched,
@@ -90,9 +92,7 @@ def started(config: Config, source: build.Source, sock: socket.socket, *, worker
 
 def timed(facts: Started, began: float) -> Started:
     """The same facts with the time since the command began."""
-    return Started(
-        facts.url, facts.docs, facts.database, facts.collections, facts.watched, facts.workers, time.monotonic() - began
-    )
+    return replace(facts, seconds=time.monotonic() - began)
 
 
 async def _serve(

@@ -33,6 +33,8 @@ class Terminal:
         rows = [("API", f"{facts.url}/api/collections/{facts.collections[0] if facts.collections else ''}")]
         if facts.docs:
             rows.append(("Docs", f"{facts.url}/docs"))
+        if facts.live:
+            rows.append(("Live", f"{facts.url}/_alyx/live"))
         rows.append(("Health", f"{facts.url}/health"))
         for name, link in rows:
             console.line(f"  [calm]{name:<11}[/][place]{console.plain(link)}[/]")

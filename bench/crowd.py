@@ -18,35 +18,33 @@ from typing import Any
 
 import httpx
 
+from alyx.auth import tokens
 from bench.peers import BIN, Peer
 
-TICK = os.sysconf("SC_CLK_TCK")
 TEXT = "lorem ipsum dolor sit amet elit sed magna aliqua minim " * 6
 SECRET = "bench-" + "x" * 40
 
-SCHEMA = """\
+_FIELDS = """\
+    fields:
+      id: { type: id, primary: true, default: auto }
+      title: { type: string, maxLength: 200 }
+      body: { type: text }
+      status: { type: select, select: { values: [draft, published] }, default: published }
+      author: { type: string, default: "" }
+      slot: { type: int, default: 0, index: true }
+      created: { type: timestamp, default: now }
+"""
+SCHEMA = f"""\
 version: 1
 collections:
   messages:
-    fields:
-      id: { type: id, primary: true, default: auto }
-      title: { type: string, maxLength: 200 }
-      body: { type: text }
-      status: { type: select, select: { values: [draft, published] }, default: published }
-      author: { type: string, default: "" }
-      slot: { type: int, default: 0, index: true }
-      created: { type: timestamp, default: now }
-    rules: { create: "true", read: "true", update: "true", delete: "true" }
+{_FIELDS}    rules: {{ create: "true", read: "true", update: "true", delete: "true" }}
   ruled:
-    fields:
-      id: { type: id, primary: true, default: auto }
-      title: { type: string, maxLength: 200 }
-      body: { type: text }
-      status: { type: select, select: { values: [draft, published] }, default: published }
-      author: { type: string, default: "" }
-      slot: { type: int, default: 0, index: true }
-      created: { type: timestamp, default: now }
-    rules: { create: "true", read: "doc.status == 'published' || auth.id == doc.author", update: "true", delete: "true" }
+{_FIELDS}    rules:
+      create: "true"
+      read: "doc.status == 'published' || auth.id == doc.author"
+      update: "true"
+      delete: "true"
 """
 
 
@@ -78,7 +76,7 @@ def start_pocketbase(folder: Path, port: int) -> Peer:
     _wait(peer, "/api/health")
     with httpx.Client(base_url=peer.url(), timeout=60) as client:
         login = client.post("/api/collections/_superusers/auth-with-password", json=admin)
-        client.headers["authorization"] = login.json()["token"]
+        peer.token = client.headers["authorization"] = login.json()["token"]
         client.patch("/api/settings", json={"logs": {"maxDays": 0}}).raise_for_status()
         fields = [
             {"name": "title", "type": "text", "max": 200},
@@ -95,6 +93,24 @@ def start_pocketbase(folder: Path, port: int) -> Peer:
     return peer
 
 
+def callers(peer: Peer, count: int) -> list[str]:
+    """Tokens of so many different users."""
+    if peer.name.startswith("Alyx"):
+        settings = tokens.Settings(SECRET)
+        return [tokens.issue(settings, f"user{number:011d}", role="user", ttl=7_200) for number in range(count)]
+    found = []
+    with httpx.Client(base_url=peer.url(), timeout=60, headers={"authorization": peer.token}) as client:
+        users = client.get("/api/collections/users").raise_for_status().json()
+        fields = [field | ({"cost": 4} if field["name"] == "password" else {}) for field in users["fields"]]
+        client.patch("/api/collections/users", json={"fields": fields}).raise_for_status()  # hashing is not what is measured
+        for number in range(count):
+            body = {"email": f"user{number}@example.com", "password": "bench-password-2", "passwordConfirm": "bench-password-2"}
+            user = client.post("/api/collections/users/records", json=body).raise_for_status().json()
+            signed = client.post(f"/api/collections/users/impersonate/{user['id']}", json={}).raise_for_status().json()
+            found.append(signed["token"])
+    return found
+
+
 def _wait(peer: Peer, path: str) -> None:
     end = time.monotonic() + 20
     while time.monotonic() < end:
@@ -105,32 +121,10 @@ def _wait(peer: Peer, path: str) -> None:
     raise SystemExit(f"{peer.name} is not ready; see {peer.folder / 'server.log'}")
 
 
-def processes(peer: Peer) -> list[int]:
-    """The server's process and those that it started."""
-    assert peer.process is not None
-    found, waiting = [], [peer.process.pid]
-    while waiting:
-        pid = waiting.pop()
-        found.append(pid)
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                waiting += [int(text) for text in (task / "children").read_text().split()]
-    return found
-
-
-def cpu(peer: Peer) -> float:
-    """CPU seconds of all processes of a server so far."""
-    total = 0
-    for pid in processes(peer):
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICK
-
-
 def memory(peer: Peer) -> int:
     """Resident kB of all processes of a server."""
     total = 0
-    for pid in processes(peer):
+    for pid in peer.processes():
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 total += int(line.split()[1])
@@ -140,7 +134,7 @@ def memory(peer: Peer) -> int:
 def sockets(peer: Peer) -> int:
     """Open sockets of all processes of a server."""
     total = 0
-    for pid in processes(peer):
+    for pid in peer.processes():
         for file in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 total += os.readlink(file).startswith("socket:")
@@ -162,8 +156,8 @@ class Writer:
     def close(self) -> None:
         self._sock.close()
 
-    def send(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """(status, body)"""
+    def send(self, method: str, path: str, body: Any = None) -> bytes:
+        """The body of the answer."""
         data = b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", "host: localhost", "content-type: application/json", f"content-length: {len(data)}"]
         self._sock.sendall("\r\n".join([*lines, "", ""]).encode() + data)
@@ -179,7 +173,7 @@ class Writer:
         status = int(top.split(b" ", 2)[1])
         if status >= 300:
             raise SystemExit(f"{method} {path}: {status} {rest[:300]!r}")
-        return status, rest
+        return rest
 
     def _more(self) -> bytes:
         piece = self._sock.recv(65_536)
@@ -191,12 +185,11 @@ class Writer:
         middle = "" if self.alyx else "/records"
         return f"/api/collections/{collection}{middle}" + (f"/{key}" if key else "")
 
-    def create(self, collection: str, *, slot: int = 0, body: str = TEXT, status: str = "published") -> tuple[str, float]:
-        """A record whose title carries the moment; (its id, seconds that it took)."""
-        began = time.monotonic_ns()
-        doc = {"title": f"@@{began:019d}", "body": body, "status": status, "slot": slot, "author": "somebody"}
-        _, answer = self.send("POST", self.url(collection), doc)
-        return json.loads(answer)["id"], (time.monotonic_ns() - began) / 1e9
+    def create(self, collection: str) -> str:
+        """A record whose title carries the moment; its id."""
+        doc = {"title": f"@@{time.monotonic_ns():019d}", "body": TEXT, "status": "published", "slot": 0, "author": "somebody"}
+        key: str = json.loads(self.send("POST", self.url(collection), doc))["id"]
+        return key
 
     def update(self, collection: str, key: str, **more: Any) -> float:
         """A new title, and what else is given; seconds that it took."""

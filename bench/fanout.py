@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 
-from bench.crowd import TICK, Writer, cpu, crowd, memory, paced, sockets, start_alyx, start_pocketbase, to
-from bench.peers import Peer
+from bench.crowd import Writer, callers, crowd, memory, paced, sockets, start_alyx, start_pocketbase, to
+from bench.peers import TICK, Peer
 
 ROWS = 20
 
@@ -59,42 +59,46 @@ def rows(peer: Peer, collection: str, count: int = ROWS) -> list[str]:
     for key in keys[count:]:
         writer.delete(collection, key)
     while len(keys) < count:
-        keys.append(writer.create(collection)[0])
+        keys.append(writer.create(collection))
     writer.close()
     return keys[:count]
 
 
-def _deliveries(peer: Peer, kind: str, collection: str, count: int, rate: float, seconds: float) -> dict[str, float]:
-    """One round: updates at a rate to so many subscribers."""
+def _deliveries(
+    peer: Peer, kind: str, collection: str, count: int, rate: float, seconds: float, tokens: list[str]
+) -> dict[str, float]:
+    """One round: updates at a rate to so many subscribers. tokens: theirs; nobody's if there are none."""
     keys = rows(peer, collection)
-    with crowd(peer, kind, count, **to(kind, collection)) as listeners:
+    with crowd(peer, kind, count, tokens=tokens, **to(kind, collection)) as listeners:
         writer = Writer(peer)
         for key in keys:
             writer.update(collection, key)
         listeners.settle(count * len(keys))
-        before, load = cpu(peer), listeners.ask("zero")["cpu"]
-        writes, took = paced(rate, seconds, lambda n: writer.update(collection, keys[n % len(keys)]))
-        counts = listeners.settle(writes * count)
-        used = cpu(peer) - before
+        before, load = peer.cpu_seconds(), listeners.ask("zero")["cpu"]
+        written, took = paced(rate, seconds, lambda n: writer.update(collection, keys[n % len(keys)]))
+        counts = listeners.settle(written * count)
+        used = peer.cpu_seconds() - before
         writer.close()
     return {
         "per_cpu": counts["documents"] / max(used, 1 / TICK),
         "documents": counts["documents"],
-        "expected": writes * count,
+        "expected": written * count,
         "server_cpu": used,
         "server_share": used / took,
         "load_share": (counts["cpu"] - load) / took,
-        "rate": writes / took,
+        "rate": written / took,
     }
 
 
-def _fanout(stage: Stage, collection: str, count: int = 500, rate: float = 20) -> dict[str, Any]:
+def _fanout(stage: Stage, collection: str, count: int = 500, rate: float = 20, *, signed: bool = False) -> dict[str, Any]:
+    """signed: whether each subscriber is another user; else all are nobody."""
     alyx, pocketbase = stage.alyx(), stage.pocketbase()
     sides = [("websocket", alyx), ("stream", alyx), ("pocketbase", pocketbase)]
+    tokens = {peer.name: callers(peer, count) if signed else [] for peer in (alyx, pocketbase)}
     found: dict[str, list[dict[str, float]]] = {kind: [] for kind, _ in sides}
     for number in range(stage.rounds):
         for kind, peer in sides if number % 2 == 0 else reversed(sides):
-            found[kind].append(_deliveries(peer, kind, collection, count, rate, stage.seconds))
+            found[kind].append(_deliveries(peer, kind, collection, count, rate, stage.seconds, tokens[peer.name]))
     ratios = {
         kind: median(a["per_cpu"] / b["per_cpu"] for a, b in zip(found[kind], found["pocketbase"], strict=True))
         for kind in ("websocket", "stream")
@@ -116,8 +120,8 @@ def fanout(stage: Stage) -> dict[str, Any]:
 
 
 def fanout_rule(stage: Stage) -> dict[str, Any]:
-    """The same where a rule has to be judged for each caller."""
-    return _fanout(stage, "ruled")
+    """The same where a rule compares the record with the caller, and each subscriber is another user."""
+    return _fanout(stage, "ruled", signed=True)
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:
@@ -139,8 +143,8 @@ def latency(stage: Stage, count: int = 500, rate: float = 10) -> dict[str, Any]:
                     writer.create("messages")
                 listeners.settle(5 * count)
                 listeners.ask("zero")
-                writes, _ = paced(rate, stage.seconds, lambda _, w=writer: w.create("messages"))
-                listeners.settle(writes * count)
+                written, _ = paced(rate, stage.seconds, lambda _, w=writer: w.create("messages"))
+                listeners.settle(written * count)
                 found[kind].append(_percentiles([ns / 1e9 for ns in listeners.ask("latencies")]))
                 writer.close()
     print(f"\nfrom POST to receipt, {count} subscribers, {rate:.0f} writes/s (p95 no worse than PocketBase's)")
@@ -197,13 +201,13 @@ def matching(stage: Stage, count: int = 5000, rate: float = 5, beside: float = 1
                 else:
                     t["others"].append(w.update("ruled", other))
 
-            before = cpu(peer)
+            before = peer.cpu_seconds()
             _, took = paced(beside, max(10.0, stage.seconds * 3), act)
             found[title] = {name: _percentiles(values) for name, values in taken.items()}
             if hall is not None:
                 expected = len(taken["matching"]) * listening
                 found[title]["arrived"] = hall.settle(expected)["documents"] / expected
-            found[title]["server_share"] = (cpu(peer) - before) / took
+            found[title]["server_share"] = (peer.cpu_seconds() - before) / took
             writer.close()
         for name in ("matching", "others"):
             print(f"  {title:12} {name:9} " + "  ".join(f"{p} {v:6.2f} ms" for p, v in found[title][name].items()))
@@ -229,12 +233,12 @@ def filters(stage: Stage, rate: float = 200, each: int = 100) -> dict[str, Any]:
                 w.update("messages", key, slot=(number * s) % n if n else number)
 
             paced(rate, 1, act)
-            before = cpu(peer)
+            before = peer.cpu_seconds()
             if hall is not None:
                 hall.ask("zero")
             written, _ = paced(rate, stage.seconds, act)
             arrived = hall.settle(written)["documents"] if hall is not None else 0
-            used = (cpu(peer) - before) / written * 1e6
+            used = (peer.cpu_seconds() - before) / written * 1e6
             writer.close()
         found[str(count)] = {"us": used, "arrived": arrived / written}
         print(f"  {count:6} subscriptions: {used:7.1f} us a change, {arrived / written:.2f} deliveries")

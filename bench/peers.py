@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ import httpx
 AUTHORS = 100
 POSTS = 10_000
 BIN = Path(sys.executable).parent
+TICK = os.sysconf("SC_CLK_TCK")
 
 SCHEMA = """\
 version: 1
@@ -83,11 +85,25 @@ class Peer:
             self.process.wait(30)
             self.process = None
 
-    def cpu_seconds(self) -> float:
-        """CPU that the server's process has used so far."""
+    def processes(self) -> list[int]:
+        """The server's process and those that it started."""
         assert self.process is not None
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        found, waiting = [], [self.process.pid]
+        while waiting:
+            pid = waiting.pop()
+            found.append(pid)
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    waiting += [int(text) for text in (task / "children").read_text().split()]
+        return found
+
+    def cpu_seconds(self) -> float:
+        """CPU that all processes of the server have used so far."""
+        total = 0
+        for pid in self.processes():
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / TICK
 
 
 def records(rng: random.Random, authors: list[str]) -> list[dict[str, object]]:

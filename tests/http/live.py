@@ -120,6 +120,7 @@ class Place:
         self.port = 0
         self.stop = asyncio.Event()
         self.release = asyncio.Event()
+        self.held = asyncio.Event()
         self.serving: Any = None
         self.task: asyncio.Task[None] | None = None
         self.seen: list[tuple[str, str, int]] = []
@@ -141,6 +142,7 @@ class Place:
         return answer
 
     async def _wait(self, request: Request) -> Response:
+        self.held.set()
         await self.release.wait()
         return json_response({"done": True})
 

@@ -657,15 +657,17 @@ def test_farewells_are_spread_over_a_second_for_a_thousand(monkeypatch: pytest.M
 def test_a_handshake_while_the_server_stops_gets_no_session() -> None:
     async def work(place: Place) -> None:
         reader, writer = await place.raw()
+        idle, other = await place.raw()
         writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" + handshake())
-        await until(lambda: place.serving.connections == 1)
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(place.held.wait(), PATIENCE)
+        await until(lambda: place.serving.connections == 2)
         place.stop.set()
-        await asyncio.sleep(0.1)
+        assert not await asyncio.wait_for(idle.read(), PATIENCE)  # so the server has come to taking leave
         place.release.set()
         await asyncio.wait_for(reader.read(), PATIENCE)
         assert not place.live.sessions
         await close(writer)
+        await close(other)
 
     on_place(work)
 

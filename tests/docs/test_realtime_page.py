@@ -152,4 +152,6 @@ def test_the_transcript_is_what_a_server_says_and_every_metric_is_there(chat: Ru
     asyncio.run(Play(chat, token).run(lines.splitlines()))
     with urllib.request.urlopen(f"http://127.0.0.1:{chat.port}/metrics", timeout=10) as answer:
         metrics = set(re.findall(r"^alyx_([a-z_]+)", answer.read().decode(), re.MULTILINE))
-    assert first_cells(section("For operators")) <= metrics
+    told = first_cells(section("For operators"))
+    assert told <= metrics
+    assert {name for name in metrics if name.startswith(("realtime_", "channel", "relay_"))} <= told

@@ -8,6 +8,7 @@ answer, while thirty more are being made; written together they cost a quarter l
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
@@ -16,6 +17,10 @@ from typing import Any, Protocol
 _SPAN = 0.0004
 """Seconds for which live connections are written before others have their turn."""
 _REST = 0.001
+_ALONE = sys.getswitchinterval()
+_SHARING = 0.0005
+"""Seconds after which a thread that wants the interpreter gets it: Python's own, and while deliveries wait. To be
+so quick all the time would cost a write an eighth more of the server's time."""
 _STEP = 16
 """Connections between two looks at the clock: a write takes about 5 µs."""
 _MOST = 65_536
@@ -48,6 +53,7 @@ class Round:
         self._call_later = loop.call_later
         self._writing = writing
         self._resting = False
+        self._behind = False
         self._due = False
         self._waiting: list[Outbox] = []
         self._lasting: deque[Flushes] = deque()
@@ -81,6 +87,9 @@ class Round:
             lasting.popleft().flush()
             if number % _STEP == _STEP - 1 and perf_counter() >= end:
                 break
+        if bool(lasting) is not self._behind:
+            self._behind = not self._behind
+            sys.setswitchinterval(_SHARING if self._behind else _ALONE)
         if lasting and self._writing():
             self._resting = True
             self._call_later(_REST, self._go_on)

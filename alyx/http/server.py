@@ -12,7 +12,6 @@ import gc
 import logging
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from email.utils import formatdate
@@ -31,8 +30,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger("alyx.http")
 _GRACE: Final = 0.05
-_SWITCH: Final = 0.0005
-"""Seconds after which a thread that wants the interpreter gets it."""
 _POLL: Final = 0.02
 _AT_ONCE: Final = 500
 """Connections that are looked at in one pass of the loop."""
@@ -110,7 +107,7 @@ async def serve(
     within `deadlines.shutdown` seconds. told: called at each such signal. writing: whether a write is
     being made just now, by a thread that needs the interpreter. signals: whether to listen for SIGTERM and SIGINT (only
     possible in the main thread); a second one ends the server at once. Whoever gives it the signals gives it the process: the
-    garbage collector and the switching of threads are then set up for serving.
+    garbage collector is then set up for serving.
     """
     chosen = options or settings.Server()
     stopping = stop if stop is not None else asyncio.Event()
@@ -119,8 +116,6 @@ async def serve(
     _raise_file_limit(chosen.max_connections)
     if signals:
         _settle_memory()
-        # A write's thread asks for the interpreter several times; with Python's 5 ms it waits behind each delivery to thousands.
-        sys.setswitchinterval(_SWITCH)
     with _signals(stopping, server.hurry, told) if signals else contextlib.nullcontext():
         await server.serve(sockets=[sock])
 
